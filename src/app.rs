@@ -1,0 +1,1 @@
+//! Builds the rooms from configuration; binds, serves, reloads, drains.

@@ -1,0 +1,1 @@
+//! Signatures and the credentials behind them.

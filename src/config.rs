@@ -1,0 +1,1 @@
+//! The two files a user writes.

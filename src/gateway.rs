@@ -1,0 +1,1 @@
+//! The corridor: one request, all stages, one answer, one record.

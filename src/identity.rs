@@ -1,0 +1,5 @@
+//! Who is calling: an OIDC token → a [`Principal`].
+
+mod claims;
+
+pub use claims::Principal;

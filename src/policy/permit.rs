@@ -1,0 +1,107 @@
+//! The two answers of the authorize stage. Both keep who asked for what, for the record.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::identity::Principal;
+use crate::names::{Role, Team};
+use crate::sagemaker::Call;
+
+/// Why a decision came out as it did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grounds {
+    /// Ids of the policies that decided; empty when nothing matched (default deny).
+    pub policies: Arc<[Arc<str>]>,
+    /// Policies that failed to evaluate. Any error denies.
+    pub errors: Arc<[Arc<str>]>,
+    /// The roles the principal holds here.
+    pub roles: Arc<[Role]>,
+    /// `sha256:` and hex over everything the policy was compiled from.
+    pub policy_version: Arc<str>,
+}
+
+/// A call that may go on. Only the policy room makes one.
+#[derive(Debug)]
+pub struct Permit {
+    pub(super) principal: Arc<Principal>,
+    pub(super) call: Call,
+    pub(super) source: IpAddr,
+    /// The team that the call is charged to: the first of the caller's, in file order.
+    pub(super) team: Option<Team>,
+    pub(super) grounds: Grounds,
+}
+
+impl Permit {
+    pub fn principal(&self) -> &Arc<Principal> {
+        &self.principal
+    }
+
+    pub fn call(&self) -> &Call {
+        &self.call
+    }
+
+    pub fn source(&self) -> IpAddr {
+        self.source
+    }
+
+    pub fn team(&self) -> Option<&Team> {
+        self.team.as_ref()
+    }
+
+    pub fn grounds(&self) -> &Grounds {
+        &self.grounds
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DenialReason {
+    /// The user or the token is in `revoked`.
+    Revoked,
+    /// No policy permits it.
+    NoPermit,
+    /// A policy forbids it.
+    Forbidden,
+    /// A policy failed to evaluate, and an error denies.
+    PolicyError,
+}
+
+/// A call that may not go on.
+#[derive(Debug)]
+pub struct Denial {
+    pub(super) reason: DenialReason,
+    pub(super) principal: Arc<Principal>,
+    pub(super) call: Call,
+    pub(super) team: Option<Team>,
+    pub(super) grounds: Grounds,
+}
+
+impl Denial {
+    pub fn reason(&self) -> DenialReason {
+        self.reason
+    }
+
+    pub fn principal(&self) -> &Arc<Principal> {
+        &self.principal
+    }
+
+    pub fn call(&self) -> &Call {
+        &self.call
+    }
+
+    pub fn team(&self) -> Option<&Team> {
+        self.team.as_ref()
+    }
+
+    pub fn grounds(&self) -> &Grounds {
+        &self.grounds
+    }
+}
+
+#[cfg(test)]
+impl Permit {
+    /// A permit for the tests of later stages.
+    pub(crate) fn for_tests(principal: Arc<Principal>, call: Call, team: Option<&str>) -> Self {
+        let source = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+        Self { principal, call, source, team: team.map(Team::new), grounds: Grounds::default() }
+    }
+}

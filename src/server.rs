@@ -1,0 +1,1 @@
+//! Bytes → requests: listening, TLS, HTTP/1.1 and 2, and draining.

@@ -1,0 +1,1 @@
+//! Everything one request may read, immutable.

@@ -1,0 +1,1 @@
+//! The signed call to SageMaker and the answer's way back.
