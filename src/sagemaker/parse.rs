@@ -1,5 +1,7 @@
 //! A request's head → a [`Call`].
 
+use std::sync::Arc;
+
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri};
 
@@ -13,8 +15,12 @@ pub const MAX_ASYNC_INLINE_BODY: usize = 128_000;
 const INFERENCE_ID: &str = "x-amzn-sagemaker-inference-id";
 
 /// One SageMaker operation that a request asks for. Only [`Call::parse`] makes one.
+/// Cloning shares it.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub struct Call(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     action: Action,
     endpoint: Endpoint,
     targets: Targets,
@@ -36,24 +42,24 @@ impl Call {
             return Err(CallError::Query);
         }
         let (targets, headers) = read_headers(action, headers)?;
-        Ok(Self { action, endpoint, targets, headers })
+        Ok(Self(Arc::new(Parts { action, endpoint, targets, headers })))
     }
 
     pub fn action(&self) -> Action {
-        self.action
+        self.0.action
     }
 
     pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+        &self.0.endpoint
     }
 
     pub fn targets(&self) -> &Targets {
-        &self.targets
+        &self.0.targets
     }
 
     /// The headers that go on to SageMaker: checked, single, and no others.
     pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
-        &self.headers
+        &self.0.headers
     }
 
     /// The caller's `X-Amzn-SageMaker-Inference-Id`, if it gave one.
@@ -64,7 +70,7 @@ impl Call {
 
     /// The path to ask SageMaker for: rebuilt from the call, with the endpoint as given.
     pub fn path(&self) -> String {
-        format!("{PATH_START}{}{}", self.endpoint.given(), suffix(self.action))
+        format!("{PATH_START}{}{}", self.0.endpoint.given(), suffix(self.0.action))
     }
 
     /// Whether a body of `length` bytes fits the operation. Only InvokeEndpointAsync cares:
@@ -73,10 +79,10 @@ impl Call {
     /// # Errors
     /// [`CallError::BodyOrLocation`] or [`CallError::InlineBodyTooLarge`].
     pub fn check_body(&self, length: usize) -> Result<(), CallError> {
-        if self.action != Action::InvokeEndpointAsync {
+        if self.0.action != Action::InvokeEndpointAsync {
             return Ok(());
         }
-        match (length, &self.targets.input_location) {
+        match (length, &self.0.targets.input_location) {
             (0, Some(_)) => Ok(()),
             (0, None) | (1.., Some(_)) => Err(CallError::BodyOrLocation),
             (1..=MAX_ASYNC_INLINE_BODY, None) => Ok(()),

@@ -1,0 +1,228 @@
+//! A valid set of AWS credentials, always at hand.
+//!
+//! The SDK's own identity cache refreshes seconds before expiry, in the path of a request,
+//! and a failed refresh fails the request. Here a task refreshes minutes ahead, with backoff
+//! on failure, and requests read the last good set without waiting.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwapOption;
+use aws_config::default_provider::credentials::DefaultCredentialsChain;
+use aws_config::default_provider::region::DefaultRegionChain;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_smithy_runtime_api::client::identity::Identity;
+use aws_types::region::Region;
+
+use crate::telemetry::clock::Clock;
+
+/// Refresh this long before expiry: enough for an hour-long outage of nothing, and for many
+/// tries at the one-hour sessions of role chaining and the six-hour ones of instances.
+const AHEAD: Duration = Duration::from_mins(10);
+/// Credentials without an expiry come from the environment or a profile, which may change.
+const RECHECK: Duration = Duration::from_mins(5);
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+
+/// Where credentials come from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// The AWS default chain: environment, profile, web identity, container, instance.
+    DefaultChain,
+    /// A given provider: the demo's and the tests' own.
+    Provider(SharedCredentialsProvider),
+}
+
+/// A handle on the current credentials. Cloning shares them; the refreshing task ends when
+/// the last handle is dropped.
+#[derive(Clone, Debug)]
+pub struct Credentials(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    current: ArcSwapOption<Current>,
+    clock: Clock,
+}
+
+#[derive(Debug)]
+struct Current {
+    identity: Identity,
+    expires: Option<SystemTime>,
+}
+
+impl Credentials {
+    /// Starts fetching in the background. The first set may not be there yet when this
+    /// returns: see [`usable`](Self::usable).
+    pub async fn start(source: Source, region: &str, clock: Clock) -> Self {
+        let provider = match source {
+            Source::Provider(provider) => provider,
+            Source::DefaultChain => {
+                let region = Region::new(region.to_owned());
+                let chain = DefaultCredentialsChain::builder().region(region).build().await;
+                SharedCredentialsProvider::new(chain)
+            }
+        };
+        let shared = Arc::new(Shared { current: ArcSwapOption::empty(), clock });
+        tokio::spawn(refresh_until_dropped(Arc::downgrade(&shared), provider));
+        Self(shared)
+    }
+
+    /// The credentials to sign with now, or `None` when there are none or they expired.
+    /// Never waits.
+    pub fn current(&self, now: SystemTime) -> Option<Identity> {
+        let current = self.0.current.load();
+        let current = current.as_ref()?;
+        current.expires.is_none_or(|at| now < at).then(|| current.identity.clone())
+    }
+
+    /// Whether a request could be signed now.
+    pub fn usable(&self) -> bool {
+        self.current(self.0.clock.now()).is_some()
+    }
+
+    /// Seconds until the credentials expire: negative once they have, infinite for ones
+    /// that do not, NaN while there are none.
+    pub fn seconds_left(&self) -> f64 {
+        let current = self.0.current.load();
+        let Some(current) = current.as_ref() else { return f64::NAN };
+        let Some(at) = current.expires else { return f64::INFINITY };
+        match at.duration_since(self.0.clock.now()) {
+            Ok(left) => left.as_secs_f64(),
+            Err(past) => -past.duration().as_secs_f64(),
+        }
+    }
+}
+
+/// The region of the AWS chain (environment, profile, instance), for when none is configured.
+pub async fn default_region() -> Option<String> {
+    let region = DefaultRegionChain::builder().build().region().await?;
+    Some(region.as_ref().to_owned())
+}
+
+async fn refresh_until_dropped(
+    shared: std::sync::Weak<Shared>,
+    provider: SharedCredentialsProvider,
+) {
+    let mut failures = 0;
+    loop {
+        let fetched = provider.provide_credentials().await;
+        let Some(shared) = shared.upgrade() else { return };
+        let wait = match fetched {
+            Ok(fetched) => {
+                failures = 0;
+                let expires = fetched.expiry();
+                let identity = Identity::from(fetched);
+                shared.current.store(Some(Arc::new(Current { identity, expires })));
+                until_refresh(expires, shared.clock.now())
+            }
+            Err(error) => {
+                failures += 1;
+                tracing::warn!(%error, failures, "the AWS credentials could not be refreshed");
+                backoff(failures)
+            }
+        };
+        drop(shared);
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// How long to wait after a success. Within the last minutes the source may keep handing out
+/// the same set (IMDS does), so ask again at a steady pace.
+fn until_refresh(expires: Option<SystemTime>, now: SystemTime) -> Duration {
+    let Some(at) = expires else { return RECHECK };
+    let left = at.duration_since(now).unwrap_or_default();
+    // Short sessions: at half their life rather than at once.
+    left.saturating_sub(AHEAD).max(left / 2).clamp(FIRST_RETRY, Duration::from_hours(1))
+}
+
+fn backoff(failures: u32) -> Duration {
+    let doubled = FIRST_RETRY.saturating_mul(1 << failures.saturating_sub(1).min(5));
+    doubled.min(LAST_RETRY)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::UNIX_EPOCH;
+
+    use aws_credential_types::Credentials as Keys;
+    use aws_credential_types::provider::error::CredentialsError;
+    use aws_credential_types::provider::future::ProvideCredentials as Provided;
+
+    use super::*;
+
+    const START: SystemTime = UNIX_EPOCH;
+
+    fn at(seconds: u64) -> SystemTime {
+        START + Duration::from_secs(seconds)
+    }
+
+    /// Hands out numbered one-hour credentials, or fails while told to.
+    #[derive(Clone, Debug)]
+    struct Numbered {
+        clock: Clock,
+        calls: Arc<AtomicU32>,
+        failing: Arc<std::sync::atomic::AtomicBool>,
+    }
+
+    impl ProvideCredentials for Numbered {
+        fn provide_credentials<'a>(&'a self) -> Provided<'a>
+        where
+            Self: 'a,
+        {
+            let call = self.calls.fetch_add(1, Ordering::SeqCst);
+            if self.failing.load(Ordering::SeqCst) {
+                return Provided::ready(Err(CredentialsError::not_loaded("the source is down")));
+            }
+            let expires = self.clock.now() + Duration::from_hours(1);
+            Provided::ready(Ok(Keys::new(format!("AKID{call}"), "s", None, Some(expires), "test")))
+        }
+    }
+
+    fn key(credentials: &Credentials, now: SystemTime) -> Option<String> {
+        let identity = credentials.current(now)?;
+        identity.data::<Keys>().map(|keys| keys.access_key_id().to_owned())
+    }
+
+    async fn turns() {
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn valid_credentials_outlive_a_failing_source_and_recover_by_themselves() {
+        let clock = Clock::manual(at(0));
+        let source =
+            Numbered { clock: clock.clone(), calls: Arc::default(), failing: Arc::default() };
+        let provider = Source::Provider(SharedCredentialsProvider::new(source.clone()));
+        let credentials = Credentials::start(provider, "us-east-1", clock.clone()).await;
+        turns().await;
+        assert_eq!(key(&credentials, at(0)).as_deref(), Some("AKID0"));
+
+        // Ten minutes ahead of expiry the source is asked again, and is down.
+        source.failing.store(true, Ordering::SeqCst);
+        clock.set(at(3001));
+        tokio::time::advance(Duration::from_secs(3001)).await;
+        turns().await;
+        assert!(source.calls.load(Ordering::SeqCst) >= 2, "refreshed ahead of expiry");
+        assert_eq!(key(&credentials, at(3599)).as_deref(), Some("AKID0"), "still valid");
+        assert_eq!(key(&credentials, at(3600)), None, "never past the expiry");
+
+        source.failing.store(false, Ordering::SeqCst);
+        tokio::time::advance(LAST_RETRY).await;
+        turns().await;
+        assert!(key(&credentials, at(3601)).is_some_and(|key| key != "AKID0"), "recovered");
+    }
+
+    #[test]
+    fn refreshes_come_minutes_ahead_and_never_in_a_rush() {
+        let hour = Duration::from_hours(1);
+        assert_eq!(until_refresh(None, at(0)), RECHECK);
+        assert_eq!(until_refresh(Some(at(3600)), at(0)), hour - AHEAD);
+        assert_eq!(until_refresh(Some(at(300)), at(0)), Duration::from_secs(150));
+        assert_eq!(until_refresh(Some(at(0)), at(10)), FIRST_RETRY);
+        assert_eq!(until_refresh(Some(at(200_000)), at(0)), hour);
+        assert_eq!([1, 2, 3, 9].map(|n| backoff(n).as_secs()), [1, 2, 4, 30]);
+    }
+}
