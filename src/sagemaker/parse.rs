@@ -64,7 +64,7 @@ impl Call {
 
     /// The caller's `X-Amzn-SageMaker-Inference-Id`, if it gave one.
     pub fn inference_id(&self) -> Option<&str> {
-        let (_, value) = self.headers.iter().find(|(name, _)| name == INFERENCE_ID)?;
+        let (_, value) = self.0.headers.iter().find(|(name, _)| name == INFERENCE_ID)?;
         value.to_str().ok()
     }
 

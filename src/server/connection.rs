@@ -1,0 +1,153 @@
+//! One connection: its handshake, its protocol, its requests, its end.
+
+use std::error::Error;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::rt::{Read, Write};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use super::Tls;
+
+/// A handshake takes a few round trips; one that needs longer is not a client's.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// From the end of an answer to the end of the next request's head, so this is also how long
+/// an idle HTTP/1 connection is kept. Above the 30 s that connection pools commonly idle for.
+const HEAD: Duration = Duration::from_secs(60);
+/// The longest head: a token of 16 KiB, a kilobyte each for a dozen headers, and room.
+const MAX_HEAD: u32 = 64 * 1024;
+const MAX_HEADERS: usize = 100;
+/// HTTP/2: requests at once on one connection.
+const MAX_STREAMS: u32 = 256;
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    pub address: SocketAddr,
+    pub tls: bool,
+}
+
+/// What came was not a request; hyper has answered it, where an answer was possible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// Bytes that are not HTTP, or contradict themselves.
+    Syntax,
+    /// A head beyond the bounds.
+    TooLarge,
+    /// A head that did not arrive in time. Also an idle connection's end, which is no fault.
+    Timeout,
+}
+
+/// Answers a listener's requests.
+pub trait Handler: Clone + Send + Sync + 'static {
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static;
+
+    /// Dropping the future means that the caller is gone.
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        peer: Peer,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
+
+    /// A connection ended because its bytes were no request.
+    fn malformed(&self, peer: Peer, fault: Malformed);
+}
+
+/// Serves one connection to its end. On `drain` the requests at hand are finished, HTTP/1
+/// closes after the current answer and HTTP/2 sends GOAWAY.
+pub(super) async fn serve<H: Handler>(
+    stream: TcpStream,
+    address: SocketAddr,
+    tls: Option<Tls>,
+    handler: H,
+    drain: CancellationToken,
+) {
+    // Answers are written whole; waiting to fill a segment would only delay them.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY could not be set");
+    }
+    let Some(tls) = tls else {
+        return speak(TokioIo::new(stream), Peer { address, tls: false }, handler, drain).await;
+    };
+    match tokio::time::timeout(HANDSHAKE, tls.acceptor().accept(stream)).await {
+        Ok(Ok(stream)) => {
+            speak(TokioIo::new(stream), Peer { address, tls: true }, handler, drain).await;
+        }
+        Ok(Err(error)) => tracing::debug!(peer = %address, %error, "TLS handshake failed"),
+        Err(_) => tracing::debug!(peer = %address, "TLS handshake took too long"),
+    }
+}
+
+/// HTTP/1.1 or HTTP/2, told apart by the preface, which ALPN and prior knowledge both lead to.
+async fn speak<I, H>(io: I, peer: Peer, handler: H, drain: CancellationToken)
+where
+    I: Read + Write + Unpin + Send + 'static,
+    H: Handler,
+{
+    let answering = handler.clone();
+    let service = service_fn(move |request| {
+        let handler = answering.clone();
+        async move { Ok::<_, std::convert::Infallible>(handler.handle(request, peer).await) }
+    });
+    let builder = protocol();
+    let mut connection = pin!(builder.serve_connection(io, service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = drain.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    let Err(error) = ended else { return };
+    match malformed(&*error) {
+        Some(fault) => handler.malformed(peer, fault),
+        None => tracing::debug!(peer = %peer.address, %error, "connection ended early"),
+    }
+}
+
+fn protocol() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD as usize);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(MAX_HEAD)
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIMEOUT);
+    builder
+}
+
+fn malformed(error: &(dyn Error + 'static)) -> Option<Malformed> {
+    let error = error.downcast_ref::<hyper::Error>()?;
+    if error.is_parse_too_large() {
+        Some(Malformed::TooLarge)
+    } else if error.is_parse() {
+        Some(Malformed::Syntax)
+    } else if error.is_timeout() {
+        Some(Malformed::Timeout)
+    } else {
+        None
+    }
+}

@@ -1,0 +1,86 @@
+//! The listening socket, the bound on connections, and the drain.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Handler, Tls, connection};
+
+/// Connections at once. Each costs at most about 64 KiB, so this bounds them at 640 MiB, a
+/// size that only thousands of busy callers reach.
+const MAX_CONNECTIONS: usize = 10_000;
+/// After a failed accept (out of descriptors, most likely): long enough not to spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A bound socket that serves until it is drained.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    tls: Option<Tls>,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Binds `address`; port 0 picks a free one.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn bind(address: SocketAddr, tls: Option<Tls>) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, tls, address })
+    }
+
+    /// The bound address, with the port that was picked.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts connections until `drain` is cancelled, then waits for the open ones to end.
+    /// Dropping the future stops accepting and leaves open connections to run on; bound the
+    /// wait with a timeout and end the runtime after it.
+    pub async fn serve<H: Handler>(self, handler: H, drain: CancellationToken) {
+        let connections = TaskTracker::new();
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.accept(&places) => accepted,
+                () = drain.cancelled() => break,
+            };
+            let Some((stream, peer, place)) = accepted else { break };
+            let (tls, handler, drain) = (self.tls.clone(), handler.clone(), drain.clone());
+            connections.spawn(async move {
+                connection::serve(stream, peer, tls, handler, drain).await;
+                drop(place);
+            });
+        }
+        // Refuse new connections while the open ones finish.
+        drop(self.listener);
+        connections.close();
+        connections.wait().await;
+    }
+
+    /// Waits for a place first, so that callers over the bound queue in the kernel.
+    /// `None` only when the semaphore was closed, which nothing does.
+    async fn accept(
+        &self,
+        places: &Arc<Semaphore>,
+    ) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+        let place = Arc::clone(places).acquire_owned().await.ok()?;
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, peer)) => return Some((stream, peer, place)),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
