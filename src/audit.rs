@@ -1,1 +1,18 @@
-//! The record of who called what.
+//! The record of who called what: one OCSF API Activity event per request, allowed or
+//! refused, in a journal that pushes back rather than forget.
+//!
+//! The room owns the event's shape, the queue, the writing thread and its sinks. It
+//! refuses to promise what it cannot keep: [`Journal::reserve`] says no while the queue is
+//! full or the disk fails, and then the request must not go on.
+//!
+//! Invariant: a committed event is written once, whole and in order, or still in memory
+//! to be written; it is never dropped silently, and never holds a secret.
+
+mod event;
+mod journal;
+
+pub use event::{
+    Call, Caller, Cloud, Decision, Disposition, Ending, Event, Http, Outcome, Targets, Upstream,
+    Verdict,
+};
+pub use journal::{Committed, Durability, Instance, Intent, Journal, JournalConfig, Unavailable};
