@@ -20,3 +20,6 @@ mod local;
 pub use admitted::{Admitted, OverLimit};
 pub use bytes::{BodyGuard, BodyMemory};
 pub use local::{Limit, Limits, TeamLimits};
+
+#[cfg(test)]
+mod tests;

@@ -45,7 +45,6 @@ pub struct OverLimit {
     pub(super) name: Arc<str>,
     pub(super) policy: HeaderValue,
     pub(super) retry_after: Duration,
-    pub(super) standing: Standing,
 }
 
 impl OverLimit {
@@ -73,9 +72,11 @@ impl OverLimit {
     pub fn headers(&self) -> [(HeaderName, HeaderValue); 3] {
         let nanos = u64::try_from(self.retry_after.as_nanos()).unwrap_or(u64::MAX);
         let seconds = headers::whole_seconds(nanos);
+        let reset = matches!(self.limit, Limit::Requests { .. }).then_some(nanos);
+        let standing = Standing { remaining: 0, reset };
         [
             (headers::POLICY, self.policy.clone()),
-            (headers::CURRENT, headers::current(&self.name, self.standing)),
+            (headers::CURRENT, headers::current(&self.name, standing)),
             (headers::RETRY, seconds.into()),
         ]
     }

@@ -72,3 +72,50 @@ impl Drop for BodyGuard {
         self.pool.used.fetch_sub(self.held, Ordering::AcqRel);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_share_the_bound_and_give_it_back() {
+        let memory = BodyMemory::new(100);
+        let mut body = memory.reserve(60).unwrap();
+        assert!(memory.reserve(41).is_none());
+        assert!(!body.grow(41), "what does not fit is refused");
+        assert!(body.grow(40), "what fits is held");
+        assert_eq!((body.held(), memory.used()), (100, 100));
+        assert!(memory.reserve(1).is_none());
+        drop(body);
+        assert_eq!(memory.used(), 0);
+        assert!(memory.reserve(100).is_some());
+    }
+
+    #[test]
+    fn a_size_past_the_scale_is_refused() {
+        let memory = BodyMemory::new(u64::MAX);
+        let mut body = memory.reserve(u64::MAX).unwrap();
+        assert!(!body.grow(1));
+        assert!(memory.reserve(1).is_none());
+        assert!(memory.reserve(0).is_some());
+    }
+
+    #[test]
+    fn threads_never_hold_more_than_the_bound_and_leave_none_behind() {
+        let memory = BodyMemory::new(1_000);
+        std::thread::scope(|scope| {
+            for step in 1..=8_u64 {
+                let memory = memory.clone();
+                scope.spawn(move || {
+                    for _ in 0..2_000 {
+                        let Some(mut body) = memory.reserve(step * 37) else { continue };
+                        let grew = body.grow(step * 11);
+                        assert_eq!(body.held(), step * 37 + if grew { step * 11 } else { 0 });
+                        assert!(memory.used() <= 1_000);
+                    }
+                });
+            }
+        });
+        assert_eq!(memory.used(), 0);
+    }
+}

@@ -42,3 +42,40 @@ impl Drop for Slot {
         self.0.used.fetch_sub(1, Ordering::AcqRel);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_come_back_when_they_are_dropped() {
+        let limit = Concurrency::new(NonZeroU32::new(2).unwrap());
+        let (one, two) = (limit.acquire(), limit.acquire());
+        assert!(one.is_some() && two.is_some());
+        assert!(limit.acquire().is_none());
+        drop(one);
+        assert_eq!(limit.remaining(), 1);
+        assert!(limit.acquire().is_some());
+    }
+
+    #[test]
+    fn threads_never_hold_more_than_the_limit_and_leave_none_behind() {
+        let limit = Concurrency::new(NonZeroU32::new(3).unwrap());
+        let (held, got) = (AtomicU32::new(0), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..5_000 {
+                        let Some(slot) = limit.acquire() else { continue };
+                        assert!(held.fetch_add(1, Ordering::SeqCst) < 3);
+                        got.fetch_add(1, Ordering::Relaxed);
+                        held.fetch_sub(1, Ordering::SeqCst);
+                        drop(slot);
+                    }
+                });
+            }
+        });
+        assert!(got.load(Ordering::Relaxed) > 0);
+        assert_eq!(limit.remaining(), 3);
+    }
+}

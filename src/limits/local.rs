@@ -179,7 +179,6 @@ enum Store {
 struct Wait<'a> {
     entry: &'a Entry,
     nanos: u64,
-    reset: Option<u64>,
 }
 
 impl Share {
@@ -194,13 +193,8 @@ impl Share {
 
     fn take(&self, now: u64) -> Result<Taken, Wait<'_>> {
         let mut taken = Taken::default();
-        match take_all(&self.entries, now, &mut taken) {
-            Ok(()) => self.entries.iter().for_each(|entry| entry.admitted.inc()),
-            Err(wait) => {
-                wait.entry.refused.inc();
-                return Err(wait);
-            }
-        }
+        take_all(&self.entries, now, &mut taken).inspect_err(|wait| wait.entry.refused.inc())?;
+        self.entries.iter().for_each(|entry| entry.admitted.inc());
         Ok(taken)
     }
 
@@ -211,7 +205,6 @@ impl Share {
             name: Arc::clone(&wait.entry.name),
             policy: self.policy.clone(),
             retry_after: Duration::from_nanos(wait.nanos),
-            standing: Standing { remaining: 0, reset: wait.reset },
         }
     }
 }
@@ -223,14 +216,15 @@ fn take_all<'a>(entries: &'a [Entry], now: u64, taken: &mut Taken) -> Result<(),
     match &entry.store {
         Store::Requests(shared) => {
             let mut bucket = lock(shared);
-            bucket.check(now).map_err(|nanos| or_longer(entry.rate_wait(nanos)))?;
+            bucket.check(now).map_err(|nanos| or_longer(Wait { entry, nanos }))?;
             take_all(rest, now, taken)?;
-            let place = bucket.take(now).map_err(|nanos| entry.rate_wait(nanos))?;
+            let place = bucket.take(now).map_err(|nanos| Wait { entry, nanos })?;
             taken.note(entry, Standing::of(&bucket, now));
             taken.places.push((Arc::clone(shared), place));
         }
         Store::Concurrency(shared) => {
-            let slot = shared.acquire().ok_or_else(|| or_longer(entry.slot_wait()))?;
+            let slot =
+                shared.acquire().ok_or_else(|| or_longer(Wait { entry, nanos: SLOT_WAIT }))?;
             take_all(rest, now, taken)?;
             taken.note(entry, Standing { remaining: shared.remaining().into(), reset: None });
             taken.slots.push(slot);
@@ -272,18 +266,12 @@ impl Entry {
     fn wait(&self, now: u64) -> Option<Wait<'_>> {
         match &self.store {
             Store::Requests(bucket) => {
-                lock(bucket).check(now).err().map(|nanos| self.rate_wait(nanos))
+                lock(bucket).check(now).err().map(|nanos| Wait { entry: self, nanos })
             }
-            Store::Concurrency(shared) => (shared.remaining() == 0).then(|| self.slot_wait()),
+            Store::Concurrency(shared) => {
+                (shared.remaining() == 0).then_some(Wait { entry: self, nanos: SLOT_WAIT })
+            }
         }
-    }
-
-    fn rate_wait(&self, nanos: u64) -> Wait<'_> {
-        Wait { entry: self, nanos, reset: Some(nanos) }
-    }
-
-    fn slot_wait(&self) -> Wait<'_> {
-        Wait { entry: self, nanos: SLOT_WAIT, reset: None }
     }
 }
 
