@@ -10,6 +10,11 @@
 
 mod event;
 mod journal;
+mod json;
+mod queue;
+mod render;
+mod sinks;
+mod writer;
 
 pub use event::{
     Call, Caller, Cloud, Decision, Disposition, Ending, Event, Http, Outcome, Targets, Upstream,

@@ -1,0 +1,302 @@
+//! The bounded buffer between the requests and the thread that writes.
+//!
+//! Producers append whole lines under a short lock; the writer takes all of them at once.
+//! Invariants: sequence numbers follow the order of the lines; what was appended stays
+//! here, or with the writer, until [`settle`](Queue::settle); a sleeping writer is woken
+//! once per batch and a busy one never, so that a busy journal costs no futex calls.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use super::journal::{Durability, Unavailable};
+use super::json::decimal;
+
+/// How long a line may wait for others at `memory` (DESIGN §10: written within 100 ms).
+const GATHER: Duration = Duration::from_millis(100);
+/// Bytes that end the gathering early: one large write is no cheaper per byte beyond this.
+const GATHER_BYTES: usize = 256 * 1024;
+/// What a drained buffer may keep of its capacity.
+const KEEP_BYTES: usize = 1024 * 1024;
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    wake: Condvar,
+    limits: Limits,
+    gather: bool,
+    /// Places taken: reserved, or appended and not yet written.
+    places: AtomicUsize,
+    /// Bytes appended and not yet written.
+    bytes: AtomicUsize,
+    /// Every line up to this sequence number is written.
+    written: AtomicU64,
+    failing: AtomicBool,
+    closed: AtomicBool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) places: usize,
+    /// A bound for the lines of all requests but those already let in: a line's length is
+    /// known only when its place is long taken.
+    pub(super) bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    buffer: Vec<u8>,
+    /// The sequence number of the last line.
+    last: u64,
+    waiters: Vec<(u64, Waker)>,
+    writer: Writer,
+    /// Somebody waits for everything: do not gather.
+    flush: bool,
+    shutdown: bool,
+}
+
+/// What the writing thread is doing.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Writer {
+    #[default]
+    Busy,
+    /// Asleep over an empty buffer.
+    Idle,
+    /// Asleep while more lines gather.
+    Gathering,
+}
+
+/// A run of lines taken for writing.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) bytes: Vec<u8>,
+    pub(super) events: u64,
+    pub(super) last: u64,
+}
+
+impl Queue {
+    pub(super) fn new(durability: Durability, limits: Limits) -> Self {
+        Self {
+            state: Mutex::default(),
+            wake: Condvar::new(),
+            limits,
+            gather: durability == Durability::Memory,
+            places: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            written: AtomicU64::new(0),
+            failing: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes a place, or says why not.
+    pub(super) fn reserve(&self) -> Result<(), Unavailable> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(Unavailable::Closed);
+        }
+        if self.failing.load(Ordering::Relaxed) {
+            return Err(Unavailable::Failing);
+        }
+        if self.bytes.load(Ordering::Relaxed) >= self.limits.bytes
+            || self
+                .places
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
+                    (taken < self.limits.places).then_some(taken + 1)
+                })
+                .is_err()
+        {
+            return Err(Unavailable::Full);
+        }
+        Ok(())
+    }
+
+    /// Gives back a place that no line was appended for.
+    pub(super) fn release(&self) {
+        self.places.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Appends `lead`, the next sequence number and `rest` as one line in a place taken
+    /// before. Returns the number.
+    pub(super) fn append(&self, lead: &[u8], rest: &[u8]) -> u64 {
+        let mut state = self.lock();
+        let before = state.buffer.len();
+        state.last += 1;
+        let sequence = state.last;
+        state.buffer.extend_from_slice(lead);
+        decimal(&mut state.buffer, sequence);
+        state.buffer.extend_from_slice(rest);
+        self.bytes.fetch_add(state.buffer.len() - before, Ordering::Relaxed);
+        self.rouse(state);
+        sequence
+    }
+
+    /// Takes over a batch that another queue has written, or refuses it whole when there
+    /// is no room. Sequence numbers here count lines, not what is printed in them.
+    pub(super) fn offer(&self, batch: &Batch) -> bool {
+        let held = self.bytes.load(Ordering::Relaxed);
+        if held > 0 && held + batch.bytes.len() > self.limits.bytes {
+            return false;
+        }
+        let mut state = self.lock();
+        state.last += batch.events;
+        state.buffer.extend_from_slice(&batch.bytes);
+        self.bytes.fetch_add(batch.bytes.len(), Ordering::Relaxed);
+        let count = usize::try_from(batch.events).unwrap_or(usize::MAX);
+        self.places.fetch_add(count, Ordering::Relaxed);
+        self.rouse(state);
+        true
+    }
+
+    fn rouse(&self, mut state: MutexGuard<'_, State>) {
+        let due = match state.writer {
+            Writer::Busy => false,
+            Writer::Idle => true,
+            Writer::Gathering => self.is_due(&state),
+        };
+        if due {
+            state.writer = Writer::Busy;
+            drop(state);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Whether there is no reason to gather longer.
+    fn is_due(&self, state: &State) -> bool {
+        state.flush || state.shutdown || self.is_closed() || state.buffer.len() >= GATHER_BYTES
+    }
+
+    /// Ready once the line `sequence` is written, or, as a refusal, once writing fails.
+    pub(super) fn poll_kept(&self, sequence: u64, waker: &Waker) -> Poll<Result<(), Unavailable>> {
+        self.poll(sequence, waker, || {
+            if self.is_written(sequence) {
+                return Some(Ok(()));
+            }
+            self.is_failing().then_some(Err(Unavailable::Failing))
+        })
+    }
+
+    /// Ready once the line `sequence` is written, however often that fails before.
+    pub(super) fn poll_written(&self, sequence: u64, waker: &Waker) -> Poll<()> {
+        self.poll(sequence, waker, || self.is_written(sequence).then_some(()))
+    }
+
+    /// The answer, or a place among the waiters, who are woken whenever it may have changed.
+    fn poll<T>(&self, sequence: u64, waker: &Waker, answer: impl Fn() -> Option<T>) -> Poll<T> {
+        if let Some(answer) = answer() {
+            return Poll::Ready(answer);
+        }
+        let mut state = self.lock();
+        // Again under the lock, under which alone the writer changes the answer.
+        if let Some(answer) = answer() {
+            return Poll::Ready(answer);
+        }
+        let waiters = &mut state.waiters;
+        if !waiters.iter().rev().any(|(s, w)| *s == sequence && w.will_wake(waker)) {
+            waiters.push((sequence, waker.clone()));
+        }
+        Poll::Pending
+    }
+
+    fn is_written(&self, sequence: u64) -> bool {
+        self.written.load(Ordering::Acquire) >= sequence
+    }
+
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Acquire)
+    }
+
+    /// Refuses new places from now on; lines for places already taken still go in.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Has everything appended so far written without gathering; returns the last line's
+    /// sequence number.
+    pub(super) fn flush(&self) -> u64 {
+        let mut state = self.lock();
+        state.flush = true;
+        let last = state.last;
+        self.rouse(state);
+        last
+    }
+
+    /// Nobody can append any more: the writer ends after what is there.
+    pub(super) fn shutdown(&self) {
+        let mut state = self.lock();
+        state.shutdown = true;
+        state.writer = Writer::Busy;
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// For the writer: swaps the lines into `batch` (whose old bytes are discarded), waiting
+    /// for them. `false` when there are none left and none can come.
+    pub(super) fn take(&self, batch: &mut Batch) -> bool {
+        batch.bytes.clear();
+        batch.bytes.shrink_to(KEEP_BYTES);
+        let mut state = self.wait_for_lines();
+        std::mem::swap(&mut state.buffer, &mut batch.bytes);
+        batch.events = state.last - batch.last;
+        batch.last = state.last;
+        state.flush = false;
+        !batch.bytes.is_empty()
+    }
+
+    fn wait_for_lines(&self) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        while state.buffer.is_empty() && !state.shutdown {
+            state.writer = Writer::Idle;
+            let wait = self.wake.wait_while(state, |state| state.writer == Writer::Idle);
+            state = wait.unwrap_or_else(PoisonError::into_inner);
+        }
+        if self.gather && !self.is_due(&state) {
+            state.writer = Writer::Gathering;
+            let gathering = |state: &mut State| state.writer == Writer::Gathering;
+            let wait = self.wake.wait_timeout_while(state, GATHER, gathering);
+            state = wait.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.writer = Writer::Busy;
+        state
+    }
+
+    /// For the writer: `batch` is written.
+    pub(super) fn settle(&self, batch: &Batch) {
+        let mut state = self.lock();
+        self.written.store(batch.last, Ordering::Release);
+        self.failing.store(false, Ordering::Release);
+        self.bytes.fetch_sub(batch.bytes.len(), Ordering::Relaxed);
+        let count = usize::try_from(batch.events).unwrap_or(usize::MAX);
+        self.places.fetch_sub(count, Ordering::Relaxed);
+        let due: Vec<_> = state.waiters.extract_if(.., |(s, _)| *s <= batch.last).collect();
+        drop(state);
+        due.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+
+    /// For the writer: a write failed. New places are refused until a batch settles, and
+    /// everyone who waits is told.
+    pub(super) fn fail(&self) {
+        let mut state = self.lock();
+        self.failing.store(true, Ordering::Release);
+        let waiters = std::mem::take(&mut state.waiters);
+        drop(state);
+        waiters.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+
+    /// For the writer: waits before it tries again; `false` at shutdown, when there will be
+    /// no later.
+    pub(super) fn pause(&self, wait: Duration) -> bool {
+        let state = self.lock();
+        let done = self.wake.wait_timeout_while(state, wait, |state| !state.shutdown);
+        !done.unwrap_or_else(PoisonError::into_inner).0.shutdown
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code that can panic runs under the lock, so a poisoned state is still whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

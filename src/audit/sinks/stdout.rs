@@ -1,0 +1,50 @@
+//! Standard output, for platforms that collect it.
+//!
+//! The descriptor is duplicated and written without the standard library's line buffer, so
+//! that "written" means that the operating system has it.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
+use std::time::Duration;
+
+use super::{Resume, Sink};
+
+/// How often a full pipe that does not block is tried again.
+const FULL_PIPE: Duration = Duration::from_millis(5);
+
+#[derive(Debug)]
+pub(in crate::audit) struct StdoutSink(File);
+
+impl StdoutSink {
+    pub(in crate::audit) fn open() -> io::Result<Self> {
+        Ok(Self(io::stdout().as_fd().try_clone_to_owned()?.into()))
+    }
+}
+
+impl Sink for StdoutSink {
+    fn name(&self) -> &'static str {
+        "stdout"
+    }
+
+    fn prepare(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// A reader that is slow is waited for, whether or not the pipe blocks; meanwhile the
+    /// queue fills and pushes back.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.0.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    std::thread::sleep(FULL_PIPE);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn recover(&mut self, _error: &io::Error) -> io::Result<Resume> {
+        Ok(Resume::NextByte)
+    }
+}
