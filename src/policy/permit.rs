@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::verdict::Verdict;
 use crate::identity::Principal;
 use crate::names::{Role, Team};
 use crate::sagemaker::Call;
@@ -26,9 +27,8 @@ pub struct Permit {
     pub(super) principal: Arc<Principal>,
     pub(super) call: Call,
     pub(super) source: IpAddr,
-    /// The team that the call is charged to: the first of the caller's, in file order.
-    pub(super) team: Option<Team>,
-    pub(super) grounds: Grounds,
+    /// Shared with the decision cache, so that a hit copies nothing.
+    pub(super) verdict: Arc<Verdict>,
 }
 
 impl Permit {
@@ -44,12 +44,13 @@ impl Permit {
         self.source
     }
 
+    /// The team that the call is charged to: the first of the caller's, in file order.
     pub fn team(&self) -> Option<&Team> {
-        self.team.as_ref()
+        self.verdict.team.as_ref()
     }
 
     pub fn grounds(&self) -> &Grounds {
-        &self.grounds
+        &self.verdict.grounds
     }
 }
 
@@ -65,14 +66,25 @@ pub enum DenialReason {
     PolicyError,
 }
 
+impl DenialReason {
+    /// The word for it in records and in `explain`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Revoked => "revoked",
+            Self::NoPermit => "no_permit",
+            Self::Forbidden => "forbidden",
+            Self::PolicyError => "policy_error",
+        }
+    }
+}
+
 /// A call that may not go on.
 #[derive(Debug)]
 pub struct Denial {
     pub(super) reason: DenialReason,
     pub(super) principal: Arc<Principal>,
     pub(super) call: Call,
-    pub(super) team: Option<Team>,
-    pub(super) grounds: Grounds,
+    pub(super) verdict: Arc<Verdict>,
 }
 
 impl Denial {
@@ -89,11 +101,11 @@ impl Denial {
     }
 
     pub fn team(&self) -> Option<&Team> {
-        self.team.as_ref()
+        self.verdict.team.as_ref()
     }
 
     pub fn grounds(&self) -> &Grounds {
-        &self.grounds
+        &self.verdict.grounds
     }
 }
 
@@ -102,6 +114,9 @@ impl Permit {
     /// A permit for the tests of later stages.
     pub(crate) fn for_tests(principal: Arc<Principal>, call: Call, team: Option<&str>) -> Self {
         let source = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-        Self { principal, call, source, team: team.map(Team::new), grounds: Grounds::default() }
+        let team = team.map(Team::new);
+        let outcome = super::verdict::Outcome::Permit;
+        let verdict = Verdict { outcome, team, grounds: Grounds::default() };
+        Self { principal, call, source, verdict: Arc::new(verdict) }
     }
 }
