@@ -1,1 +1,19 @@
-//! Everything one request may read, immutable.
+//! Everything one request may read of what the operator configured, immutable.
+//!
+//! A request takes one `Arc<Snapshot>` at the door and never looks at shared configuration
+//! again, so that a reload cannot give it one half of each of two configurations.
+
+use crate::identity::Authenticator;
+use crate::limits::Limits;
+use crate::policy::Policy;
+use crate::upstream::{BodyLimits, Upstream};
+
+/// One configuration, compiled. Counts and caches inside move; what they are held to does not.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub identity: Authenticator,
+    pub policy: Policy,
+    pub limits: Limits,
+    pub bodies: BodyLimits,
+    pub upstream: Upstream,
+}

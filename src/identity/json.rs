@@ -180,8 +180,15 @@ mod tests {
     fn only_one_whole_utf_8_object_is_read() {
         let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(5000), "]".repeat(5000));
         let bad: [&[u8]; 9] = [
-            b"", b"[]", b"1", b"{}{}", b"{} x", b"{\"a\":\"\xff\"}", b"\xef\xbb\xbf{}",
-            br#"{"a":1e999}"#, deep.as_bytes(),
+            b"",
+            b"[]",
+            b"1",
+            b"{}{}",
+            b"{} x",
+            b"{\"a\":\"\xff\"}",
+            b"\xef\xbb\xbf{}",
+            br#"{"a":1e999}"#,
+            deep.as_bytes(),
         ];
         for bad in bad {
             assert!(Object::parse(bad).is_none(), "{:?}", String::from_utf8_lossy(bad));

@@ -49,6 +49,11 @@ impl Permit {
         self.verdict.team.as_ref()
     }
 
+    /// The decision with its grounds.
+    pub fn verdict(&self) -> &Arc<Verdict> {
+        &self.verdict
+    }
+
     pub fn grounds(&self) -> &Grounds {
         &self.verdict.grounds
     }
@@ -102,6 +107,11 @@ impl Denial {
 
     pub fn team(&self) -> Option<&Team> {
         self.verdict.team.as_ref()
+    }
+
+    /// The decision with its grounds.
+    pub fn verdict(&self) -> &Arc<Verdict> {
+        &self.verdict
     }
 
     pub fn grounds(&self) -> &Grounds {

@@ -20,6 +20,22 @@ pub struct Config {
     pub timeouts: Timeouts,
 }
 
+impl Config {
+    /// The AWS partition that the region is in, by its name.
+    pub fn partition(&self) -> &'static str {
+        const PARTITIONS: [(&str, &str); 6] = [
+            ("cn-", "aws-cn"),
+            ("us-gov-", "aws-us-gov"),
+            ("eusc-", "aws-eusc"),
+            ("us-isob-", "aws-iso-b"),
+            ("us-iso-", "aws-iso"),
+            ("", "aws"),
+        ];
+        let found = PARTITIONS.iter().find(|(prefix, _)| self.region.starts_with(prefix));
+        found.map_or("aws", |(_, partition)| partition)
+    }
+}
+
 /// How long each part of a call may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {

@@ -1,0 +1,120 @@
+//! Every stage of a request, in order.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use futures_util::FutureExt;
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use super::body::GatewayBody;
+use super::record::{Desk, Exchange};
+use super::refusal::Refusal;
+use crate::audit::Journal;
+use crate::limits::Admitted;
+use crate::sagemaker::Call;
+use crate::server::{Handler, Malformed, Peer};
+use crate::snapshot::Snapshot;
+use crate::telemetry::clock::Clock;
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::{Answer, BodyLimits, Payload};
+
+/// Answers callers. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    desk: Arc<Desk>,
+}
+
+impl Gateway {
+    /// A gateway that serves whatever `snapshot` holds when a request arrives.
+    pub fn new(
+        snapshot: Arc<ArcSwap<Snapshot>>,
+        journal: Journal,
+        clock: Clock,
+        metrics: &Metrics,
+    ) -> Self {
+        Self { snapshot, desk: Arc::new(Desk::new(journal, clock, metrics)) }
+    }
+}
+
+impl Handler for Gateway {
+    type Body = GatewayBody;
+
+    /// Always one answer and one event. Dropping the future aborts the upstream call and
+    /// records that the caller is gone.
+    async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<GatewayBody> {
+        let snapshot = self.snapshot.load_full();
+        let intent = match self.desk.reserve() {
+            Ok(intent) => intent,
+            Err(unavailable) => return self.desk.refuse_unrecorded(unavailable.into()),
+        };
+        let mut exchange = Exchange::open(&self.desk, &snapshot, intent, &request, peer);
+        let ended = AssertUnwindSafe(corridor(&snapshot, request, &mut exchange));
+        match ended.catch_unwind().await.unwrap_or(Err(Refusal::Panic)) {
+            Ok(answer) => exchange.relay(answer).await,
+            Err(refusal) => exchange.refuse(&refusal).await,
+        }
+    }
+
+    fn malformed(&self, peer: Peer, fault: Malformed) {
+        // The end of an idle connection is nobody's request.
+        if fault != Malformed::Timeout {
+            self.desk.record_malformed(&self.snapshot.load(), peer, fault);
+        }
+    }
+}
+
+/// The stages. Each takes what the one before it proved; none can be left out.
+/// `exchange` is told what is known so far, for the record.
+async fn corridor(
+    snapshot: &Snapshot,
+    request: Request<Incoming>,
+    exchange: &mut Exchange,
+) -> Result<Answer, Refusal> {
+    let (head, body) = request.into_parts();
+
+    let call = Call::parse(&head.method, &head.uri, &head.headers)?;
+    exchange.parsed(&call);
+
+    let principal = snapshot.identity.authenticate(&head.headers).await?;
+    exchange.authenticated(&principal);
+
+    let (source, now) = (exchange.source(), exchange.arrived());
+    let permit = snapshot.policy.authorize(principal, call, source, now);
+    exchange.decided(&permit);
+
+    let mut admitted = snapshot.limits.admit(permit?, Instant::now())?;
+
+    // Recording the intent: the place in the journal was taken at the door, and neither
+    // durability of today asks for more before the call goes out.
+
+    let payload = payload(&mut admitted, body, &snapshot.bodies).await?;
+    exchange.read(&payload);
+
+    let now = exchange.now();
+    let signed = snapshot.upstream.sign(admitted, payload, exchange.id(), now)?;
+
+    exchange.sending();
+    Ok(snapshot.upstream.send(signed).await?)
+}
+
+/// Reads the body only now that the call is admitted. What the call took of its rates is
+/// given back when it goes no further because of its body.
+async fn payload(
+    admitted: &mut Admitted,
+    body: Incoming,
+    limits: &BodyLimits,
+) -> Result<Payload, Refusal> {
+    let read = Payload::read(body, limits).await.map_err(Refusal::from);
+    let fits = read.and_then(|payload| {
+        admitted.permit().call().check_body(payload.len())?;
+        Ok(payload)
+    });
+    if fits.is_err() {
+        admitted.give_back(Instant::now());
+    }
+    fits
+}
