@@ -1,1 +1,12 @@
 //! Builds the rooms from configuration; binds, serves, reloads, drains.
+//!
+//! The one place that knows every room. Invariant: a reload replaces the whole snapshot or
+//! nothing of it, and what cannot change while running (listeners, the journal, the log) is
+//! said to need a restart rather than half applied.
+
+mod build;
+mod reload;
+mod running;
+
+pub use build::StartError;
+pub use running::{App, Drained, Options};

@@ -1,4 +1,27 @@
 //! sagegate: an authorizing reverse proxy in front of Amazon SageMaker endpoints.
+//!
+//! # Life of a request
+//!
+//! | stage | room | takes → gives |
+//! |---|---|---|
+//! | accept, TLS, HTTP | [`server`] | bytes → request |
+//! | parse | [`sagemaker`] | head → [`Call`](sagemaker::Call) |
+//! | authenticate | [`identity`] | token → [`Principal`](identity::Principal) |
+//! | authorize | [`policy`] | principal + call → [`Permit`](policy::Permit) |
+//! | admit | [`limits`] | permit → [`Admitted`](limits::Admitted) |
+//! | sign | [`upstream`] | admitted + body → [`Signed`](upstream::Signed) |
+//! | send, relay | [`upstream`] | signed → answer, streamed |
+//! | record | [`gateway`], [`audit`] | one event, whatever happened |
+//!
+//! The corridor itself is `gateway/handle.rs`; open that first. Each stage's result can be
+//! made by that stage alone, so a request that skipped one does not compile.
+//!
+//! # Ranks
+//!
+//! A module imports only from lower ranks (`tests/architecture.rs` holds them to it):
+//! [`names`], [`telemetry`] 0 · [`audit`], [`aws`], [`identity`], [`sagemaker`],
+//! [`server`] 1 · [`policy`] 2 · [`limits`] 3 · [`upstream`] 4 · [`snapshot`] 5 ·
+//! [`admin`], [`config`], [`gateway`] 6 · [`app`] 7 · [`cli`] 8.
 
 pub mod admin;
 pub mod app;

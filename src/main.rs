@@ -1,1 +1,10 @@
-fn main() {}
+//! Arguments → command → exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use sagegate::cli::Cli;
+
+fn main() -> ExitCode {
+    Cli::parse().execute()
+}

@@ -6,9 +6,11 @@
 //! when it is idle too long, when its TLS handshake takes too long, or when the server drains.
 
 mod connection;
+mod drain;
 mod listener;
 mod tls;
 
 pub use connection::{Handler, Malformed, Peer};
+pub use drain::Drain;
 pub use listener::Server;
 pub use tls::{Tls, TlsError, TlsFiles};

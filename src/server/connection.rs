@@ -15,9 +15,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
-use tokio_util::sync::CancellationToken;
 
-use super::Tls;
+use super::{Drain, Tls};
 
 /// A handshake takes a few round trips; one that needs longer is not a client's.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -67,14 +66,14 @@ pub trait Handler: Clone + Send + Sync + 'static {
     fn malformed(&self, peer: Peer, fault: Malformed);
 }
 
-/// Serves one connection to its end. On `drain` the requests at hand are finished, HTTP/1
-/// closes after the current answer and HTTP/2 sends GOAWAY.
+/// Serves one connection to its end. When the server drains, the requests at hand are
+/// finished: HTTP/1 closes after the current answer and HTTP/2 sends GOAWAY.
 pub(super) async fn serve<H: Handler>(
     stream: TcpStream,
     address: SocketAddr,
     tls: Option<Tls>,
     handler: H,
-    drain: CancellationToken,
+    drain: Drain,
 ) {
     // Answers are written whole; waiting to fill a segment would only delay them.
     if let Err(error) = stream.set_nodelay(true) {
@@ -93,7 +92,7 @@ pub(super) async fn serve<H: Handler>(
 }
 
 /// HTTP/1.1 or HTTP/2, told apart by the preface, which ALPN and prior knowledge both lead to.
-async fn speak<I, H>(io: I, peer: Peer, handler: H, drain: CancellationToken)
+async fn speak<I, H>(io: I, peer: Peer, handler: H, drain: Drain)
 where
     I: Read + Write + Unpin + Send + 'static,
     H: Handler,
@@ -107,7 +106,7 @@ where
     let mut connection = pin!(builder.serve_connection(io, service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = drain.cancelled() => {
+        () = drain.started() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

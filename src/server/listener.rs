@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Handler, Tls, connection};
+use super::{Drain, Handler, Tls, connection};
 
 /// Connections at once. Each costs at most about 64 KiB, so this bounds them at 640 MiB, a
 /// size that only thousands of busy callers reach.
@@ -42,21 +41,24 @@ impl Server {
         self.address
     }
 
-    /// Accepts connections until `drain` is cancelled, then waits for the open ones to end.
-    /// Dropping the future stops accepting and leaves open connections to run on; bound the
-    /// wait with a timeout and end the runtime after it.
-    pub async fn serve<H: Handler>(self, handler: H, drain: CancellationToken) {
+    /// Accepts connections until `drain` starts, then waits for the open ones to end, which
+    /// they all do once it cuts them. Dropping the future stops accepting and leaves open
+    /// connections to run on.
+    pub async fn serve<H: Handler>(self, handler: H, drain: Drain) {
         let connections = TaskTracker::new();
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
             let accepted = tokio::select! {
                 accepted = self.accept(&places) => accepted,
-                () = drain.cancelled() => break,
+                () = drain.started() => break,
             };
             let Some((stream, peer, place)) = accepted else { break };
             let (tls, handler, drain) = (self.tls.clone(), handler.clone(), drain.clone());
             connections.spawn(async move {
-                connection::serve(stream, peer, tls, handler, drain).await;
+                tokio::select! {
+                    () = connection::serve(stream, peer, tls, handler, drain.clone()) => {}
+                    () = drain.is_cut() => {}
+                }
                 drop(place);
             });
         }

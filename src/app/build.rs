@@ -1,0 +1,109 @@
+//! Configuration → rooms.
+
+use std::io;
+use std::net::SocketAddr;
+
+use crate::aws::{Credentials, Source, default_region};
+use crate::config::{AwsConfig, Loaded};
+use crate::identity::{Authenticator, IdentityError};
+use crate::limits::{BodyMemory, Limits};
+use crate::server::{Server, Tls, TlsError, TlsFiles};
+use crate::snapshot::Snapshot;
+use crate::telemetry::clock::Clock;
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::{self, BodyLimits, Upstream, UpstreamError};
+
+/// Why the gateway cannot run with a configuration that is itself without fault.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    #[error("no AWS region: set `aws.region`, or AWS_REGION in the environment")]
+    NoRegion,
+    #[error("`server.tls`: {0}")]
+    Tls(#[from] TlsError),
+    #[error("cannot listen on {address}: {source}")]
+    Bind { address: SocketAddr, source: io::Error },
+    #[error("`audit.directory`: {0}")]
+    Journal(#[source] io::Error),
+}
+
+/// What the rooms share across reloads.
+#[derive(Debug)]
+pub(super) struct Ground {
+    pub source: Source,
+    pub clock: Clock,
+    pub metrics: Metrics,
+}
+
+/// Builds the next snapshot. What of `previous` did not change lives on: fetched keys,
+/// the counts of limits, connections, credentials.
+pub(super) async fn snapshot(
+    loaded: Loaded,
+    previous: Option<&Snapshot>,
+    ground: &Ground,
+) -> Result<Snapshot, StartError> {
+    let Ground { clock, metrics, .. } = ground;
+    let identity = Authenticator::new(
+        loaded.issuers,
+        previous.map(|previous| &previous.identity),
+        clock.clone(),
+        metrics,
+    )?;
+    let upstream = upstream(loaded.aws, previous.map(|p| &p.upstream), ground).await?;
+    let bodies = BodyLimits {
+        max: loaded.max_body,
+        memory: body_memory(loaded.body_memory, previous.map(|p| &p.bodies.memory)),
+    };
+    let limits = Limits::new(loaded.limits, previous.map(|p| &p.limits), metrics);
+    Ok(Snapshot { identity, policy: loaded.policy, limits, bodies, upstream })
+}
+
+/// Bodies that are in memory now count on, unless the bound itself changed.
+fn body_memory(bytes: u64, previous: Option<&BodyMemory>) -> BodyMemory {
+    match previous {
+        Some(same) if same.capacity() == bytes => same.clone(),
+        _ => BodyMemory::new(bytes),
+    }
+}
+
+async fn upstream(
+    aws: AwsConfig,
+    previous: Option<&Upstream>,
+    ground: &Ground,
+) -> Result<Upstream, StartError> {
+    let region = match aws.region {
+        Some(region) => region,
+        None => default_region().await.ok_or(StartError::NoRegion)?,
+    };
+    let config = upstream::Config {
+        region,
+        runtime_url: aws.runtime_url,
+        fips: aws.fips,
+        dual_stack: aws.dual_stack,
+        ca: aws.ca,
+        timeouts: aws.timeouts,
+    };
+    if let Some(same) = previous.filter(|previous| *previous.config() == config) {
+        return Ok(same.clone());
+    }
+    let credentials = match previous.filter(|p| p.config().region == config.region) {
+        Some(previous) => previous.credentials().clone(),
+        None => {
+            let source = ground.source.clone();
+            Credentials::start(source, &config.region, ground.clock.clone()).await
+        }
+    };
+    Ok(Upstream::new(config, credentials)?)
+}
+
+pub(super) async fn bind(address: SocketAddr, tls: Option<Tls>) -> Result<Server, StartError> {
+    let bound = Server::bind(address, tls).await;
+    bound.map_err(|source| StartError::Bind { address, source })
+}
+
+pub(super) fn tls(files: Option<&TlsFiles>) -> Result<Option<Tls>, StartError> {
+    Ok(files.map(Tls::load).transpose()?)
+}

@@ -1,0 +1,62 @@
+//! A changed configuration, applied while requests run.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::build::{Ground, StartError, snapshot};
+use crate::audit::JournalConfig;
+use crate::config::Loaded;
+use crate::server::Tls;
+use crate::snapshot::Snapshot;
+
+/// What a reload starts from.
+#[derive(Debug)]
+pub(super) struct Reloader {
+    pub current: Arc<ArcSwap<Snapshot>>,
+    pub ground: Ground,
+    pub tls: Option<Tls>,
+    pub fixed: Fixed,
+}
+
+/// What is settled when the process starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fixed {
+    listen: SocketAddr,
+    admin: SocketAddr,
+    journal: JournalConfig,
+    tls: bool,
+}
+
+impl Fixed {
+    pub(super) fn of(loaded: &Loaded) -> Self {
+        Self {
+            listen: loaded.server.listen,
+            admin: loaded.admin,
+            journal: loaded.journal.clone(),
+            tls: loaded.server.tls.is_some(),
+        }
+    }
+}
+
+impl Reloader {
+    pub(super) async fn reload(&self, loaded: Loaded) -> Result<(), StartError> {
+        if Fixed::of(&loaded) != self.fixed {
+            tracing::warn!(
+                "`server.listen`, turning `server.tls` on or off, `admin` and `audit` \
+                 apply at the next start"
+            );
+        }
+        let files = loaded.server.tls.clone();
+        let previous = self.current.load_full();
+        let next = snapshot(loaded, Some(&previous), &self.ground).await?;
+        // The last thing that can fail comes before the first thing that changes.
+        if let (Some(tls), Some(files)) = (&self.tls, files) {
+            tls.reload(&files)?;
+        }
+        next.identity.start();
+        self.current.store(Arc::new(next));
+        Ok(())
+    }
+}

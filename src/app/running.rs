@@ -1,0 +1,143 @@
+//! A gateway that runs: from bound sockets to the last flushed event.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::task::JoinHandle;
+
+use super::build::{Ground, StartError, bind, snapshot, tls};
+use super::reload::{Fixed, Reloader};
+use crate::admin::{Admin, Health};
+use crate::audit::{Instance, Journal};
+use crate::aws::Source;
+use crate::config::Loaded;
+use crate::gateway::Gateway;
+use crate::server::Drain;
+use crate::telemetry::clock::Clock;
+use crate::telemetry::metrics::Metrics;
+
+/// What does not come from the files.
+#[derive(Debug)]
+pub struct Options {
+    pub credentials: Source,
+    pub metrics: Metrics,
+    /// Which gateway the record shall say it was.
+    pub instance: Instance,
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct App {
+    address: SocketAddr,
+    admin_address: SocketAddr,
+    stop_admin: Drain,
+    gateway: JoinHandle<()>,
+    admin: JoinHandle<()>,
+    health: Health,
+    drain_timeout: Duration,
+    reloader: Reloader,
+}
+
+/// How a drain went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Every request and stream ended by itself, and the record is flushed.
+    Clean,
+    /// The drain timeout ended what was still open; the record is flushed.
+    CutOff,
+    /// The record could not be flushed in time.
+    Unflushed,
+}
+
+/// What the journal gets to flush after the last request.
+const FLUSH: Duration = Duration::from_secs(10);
+
+impl App {
+    /// Binds, starts the background work and serves. Keys and credentials may still be on
+    /// their way when this returns: `/readyz` says when they are there.
+    ///
+    /// # Errors
+    /// When something outside the files stands in the way; see [`StartError`].
+    pub async fn start(loaded: Loaded, options: Options) -> Result<Self, StartError> {
+        let Options { credentials: source, metrics, instance } = options;
+        let tls = tls(loaded.server.tls.as_ref())?;
+        let server = bind(loaded.server.listen, tls.clone()).await?;
+        let admin_server = bind(loaded.admin, None).await?;
+        let journal = Journal::open(loaded.journal.clone(), instance, &metrics)
+            .map_err(StartError::Journal)?;
+
+        let ground = Ground { source, clock: Clock::System, metrics: metrics.clone() };
+        let (fixed, drain_timeout) = (Fixed::of(&loaded), loaded.drain_timeout);
+        let first = snapshot(loaded, None, &ground).await?;
+        first.identity.start();
+        let current = Arc::new(ArcSwap::from_pointee(first));
+
+        let (drain, stop_admin) = (Drain::default(), Drain::default());
+        let health = Health {
+            snapshot: Arc::clone(&current),
+            journal: journal.clone(),
+            drain: drain.clone(),
+        };
+        let gateway = Gateway::new(Arc::clone(&current), journal, Clock::System, &metrics);
+        let admin = Admin::new(health.clone(), metrics);
+        Ok(Self {
+            address: server.address(),
+            admin_address: admin_server.address(),
+            gateway: tokio::spawn(server.serve(gateway, drain)),
+            admin: tokio::spawn(admin_server.serve(admin, stop_admin.clone())),
+            stop_admin,
+            health,
+            drain_timeout,
+            reloader: Reloader { current, ground, tls, fixed },
+        })
+    }
+
+    /// Where callers connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where `/livez`, `/readyz` and `/metrics` are.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// What `/readyz` is answered from.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Applies a newly loaded configuration to every request that starts after it; on an
+    /// error the old state stays.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn reload(&mut self, loaded: Loaded) -> Result<(), StartError> {
+        let drain_timeout = loaded.drain_timeout;
+        self.reloader.reload(loaded).await?;
+        self.drain_timeout = drain_timeout;
+        Ok(())
+    }
+
+    /// Fails readiness, stops accepting, lets requests and streams end within the drain
+    /// timeout, and flushes the record. The admin listener answers until then.
+    pub async fn drain(mut self) -> Drained {
+        self.health.drain.start();
+        let ended = tokio::time::timeout(self.drain_timeout, &mut self.gateway).await;
+        if ended.is_err() {
+            // Whoever is cut off is recorded as such before the journal closes.
+            self.health.drain.cut();
+            let _ = tokio::time::timeout(FLUSH, &mut self.gateway).await;
+        }
+        let flushed = tokio::time::timeout(FLUSH, self.health.journal.close()).await;
+        self.stop_admin.cut();
+        let _ = self.admin.await;
+        match (ended, flushed) {
+            (_, Err(_)) => Drained::Unflushed,
+            (Err(_), Ok(())) => Drained::CutOff,
+            (Ok(_), Ok(())) => Drained::Clean,
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! `sagegate explain`: one decision, made by the code that enforces it.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use super::load::{load, metrics, say, say_error};
+use super::{ConfigFile, USAGE};
+use crate::names::{Action, Endpoint, Group, Issuer, User};
+use crate::policy::{Query, TargetNames};
+
+/// Denied, and nothing went wrong.
+const DENIED: u8 = 3;
+
+/// Who asks for what.
+#[derive(Debug, clap::Args)]
+pub(super) struct Question {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The issuer's name in the configuration.
+    #[arg(long)]
+    issuer: String,
+    /// The user as the issuer calls it.
+    #[arg(long)]
+    user: String,
+    /// A group as the issuer calls it. May be given more than once.
+    #[arg(long = "group", value_name = "GROUP")]
+    groups: Vec<String>,
+    #[arg(long)]
+    action: Action,
+    #[arg(long, value_parser = endpoint)]
+    endpoint: Endpoint,
+    #[arg(long)]
+    target_variant: Option<String>,
+    #[arg(long)]
+    target_model: Option<String>,
+    #[arg(long)]
+    inference_component: Option<String>,
+    #[arg(long)]
+    container_hostname: Option<String>,
+    #[arg(long)]
+    input_location: Option<String>,
+    #[arg(long)]
+    output_extension: Option<String>,
+    /// The caller's address.
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    source_ip: IpAddr,
+    /// The token's `jti`.
+    #[arg(long)]
+    token_id: Option<String>,
+    /// Decide as if the endpoint had these tags and no others. May be given more than once.
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = tag)]
+    tags: Vec<(String, String)>,
+}
+
+pub(super) fn explain(question: &Question) -> ExitCode {
+    let loaded = match metrics().and_then(|metrics| load(&question.config.path, &metrics)) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    let issuer = Issuer::new(question.issuer.as_str());
+    if !loaded.issuers.iter().any(|known| known.name == issuer) {
+        let names: Vec<_> = loaded.issuers.iter().map(|known| known.name.as_str()).collect();
+        say_error(&format!("error: no issuer `{issuer}`; there is {}", names.join(", ")));
+        return ExitCode::from(USAGE);
+    }
+    let verdict = question.put_to(&loaded.policy, &issuer);
+    match serde_json::to_string_pretty(&verdict) {
+        Ok(json) => say(&json),
+        Err(error) => {
+            say_error(&error);
+            return ExitCode::FAILURE;
+        }
+    }
+    if verdict.is_permit() { ExitCode::SUCCESS } else { ExitCode::from(DENIED) }
+}
+
+impl Question {
+    fn put_to(&self, policy: &crate::policy::Policy, issuer: &Issuer) -> crate::policy::Verdict {
+        let tags: BTreeMap<_, _> = self.tags.iter().cloned().collect();
+        let groups: Vec<_> = self.groups.iter().map(|group| Group::of(issuer, group)).collect();
+        policy.decide(&Query {
+            user: &User::of(issuer, &self.user),
+            groups: &groups,
+            action: self.action,
+            endpoint: &self.endpoint,
+            targets: TargetNames {
+                variant: self.target_variant.as_deref(),
+                model: self.target_model.as_deref(),
+                inference_component: self.inference_component.as_deref(),
+                container_hostname: self.container_hostname.as_deref(),
+                input_location: self.input_location.as_deref(),
+                output_extension: self.output_extension.as_deref(),
+            },
+            source: self.source_ip,
+            token_id: self.token_id.as_deref(),
+            tags: (!tags.is_empty()).then_some(&tags),
+            now: SystemTime::now(),
+        })
+    }
+}
+
+fn endpoint(name: &str) -> Result<Endpoint, String> {
+    Endpoint::parse(name)
+        .ok_or_else(|| "at most 63 letters, digits and inner hyphens".to_owned())
+}
+
+fn tag(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("must be KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
