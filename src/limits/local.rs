@@ -120,7 +120,7 @@ impl Held {
     pub(super) fn give_back(&mut self, now: Instant) {
         let now = since(self.origin, now);
         for (bucket, place) in self.taken.places.drain(..) {
-            lock(&bucket).give_back(&place, now);
+            lock(&bucket).give_back(place, now);
         }
     }
 
