@@ -38,17 +38,21 @@ pub(super) fn policy<'a>(limits: impl Iterator<Item = (&'a str, Limit)>) -> Head
             }
         };
     }
-    value(text)
+    value(&text)
 }
 
 /// `"requests-200/s";r=150;t=1`
 pub(super) fn current(name: &str, standing: Standing) -> HeaderValue {
-    let mut text = String::with_capacity(name.len() + 32);
-    let _ = write!(text, "\"{name}\";r={}", standing.remaining);
+    let mut text = String::with_capacity(name.len() + 48);
+    text.push('"');
+    text.push_str(name);
+    text.push_str("\";r=");
+    push_decimal(&mut text, standing.remaining);
     if let Some(reset) = standing.reset {
-        let _ = write!(text, ";t={}", whole_seconds(reset));
+        text.push_str(";t=");
+        push_decimal(&mut text, whole_seconds(reset));
     }
-    value(text)
+    value(&text)
 }
 
 /// Rounded up: coming back earlier would be refused again.
@@ -56,7 +60,35 @@ pub(super) fn whole_seconds(nanos: u64) -> u64 {
     nanos.div_ceil(1_000_000_000)
 }
 
+/// Without the formatting machinery, which costs as much as the whole admission.
+fn push_decimal(text: &mut String, number: u64) {
+    if number >= 10 {
+        push_decimal(text, number / 10);
+    }
+    text.push(u32::try_from(number % 10).ok().and_then(|n| char::from_digit(n, 10)).unwrap_or('0'));
+}
+
 /// The names and numbers above are all printable ASCII, so the fallback is never taken.
-fn value(text: String) -> HeaderValue {
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_they_print() {
+        for number in [0, 9, 10, 1_009, u64::MAX] {
+            let mut text = String::new();
+            push_decimal(&mut text, number);
+            assert_eq!(text, number.to_string());
+        }
+    }
+
+    #[test]
+    fn a_wait_is_rounded_up_to_whole_seconds() {
+        let seconds = [0, 1, 1_000_000_000, 1_000_000_001].map(whole_seconds);
+        assert_eq!(seconds, [0, 1, 1, 2]);
+    }
 }

@@ -93,7 +93,7 @@ impl Limits {
         let Some(share) = permit.team().and_then(|team| self.shares.get(team)) else {
             return Ok(Admitted { permit, held: None });
         };
-        match share.take(self.nanos(now)) {
+        match share.take(since(self.origin, now)) {
             Ok(taken) => {
                 let held = Held { share: Arc::clone(share), origin: self.origin, taken };
                 Ok(Admitted { permit, held: Some(held) })
@@ -101,12 +101,9 @@ impl Limits {
             Err(wait) => Err(share.over_limit(permit, &wait)),
         }
     }
-
-    fn nanos(&self, now: Instant) -> u64 {
-        since(self.origin, now)
-    }
 }
 
+/// Nanoseconds; 0 for what was before.
 fn since(origin: Instant, now: Instant) -> u64 {
     u64::try_from(now.saturating_duration_since(origin).as_nanos()).unwrap_or(u64::MAX)
 }
@@ -123,7 +120,7 @@ impl Held {
     pub(super) fn give_back(&mut self, now: Instant) {
         let now = since(self.origin, now);
         for (bucket, place) in self.taken.places.drain(..) {
-            lock(&bucket).give_back(&place, now);
+            lock(&bucket).give_back(place, now);
         }
     }
 

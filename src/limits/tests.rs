@@ -244,9 +244,9 @@ proptest! {
     }
 }
 
-/// Not a benchmark: a guard against something on the path becoming slow by orders.
+/// Three limits; the goal is 400 ns. A permit is only made by `policy`, so no bench can call this.
 #[test]
-#[ignore = "prints a figure; run with --release --nocapture"]
+#[ignore = "a figure, not a rule: run alone, with CARGO_PROFILE_TEST_OPT_LEVEL=3"]
 fn admission_cost() {
     let limits =
         limits(&[requests(u32::MAX, u32::MAX), requests(1_000_000_000, u32::MAX), concurrency(64)]);
@@ -258,5 +258,5 @@ fn admission_cost() {
         permit = Some(admitted.permit);
     }
     let each = started.elapsed() / rounds;
-    assert!(each < Duration::from_micros(20), "{each:?}");
+    assert!(each <= Duration::from_nanos(400), "{each:?}");
 }
