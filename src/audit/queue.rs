@@ -267,11 +267,12 @@ impl Queue {
     /// For the writer: `batch` is written.
     pub(super) fn settle(&self, batch: &Batch) {
         let mut state = self.lock();
-        self.written.store(batch.last, Ordering::Release);
-        self.failing.store(false, Ordering::Release);
+        // Room first: who sees its line written may take a place at once.
         self.bytes.fetch_sub(batch.bytes.len(), Ordering::Relaxed);
         let count = usize::try_from(batch.events).unwrap_or(usize::MAX);
         self.places.fetch_sub(count, Ordering::Relaxed);
+        self.failing.store(false, Ordering::Release);
+        self.written.store(batch.last, Ordering::Release);
         let due: Vec<_> = state.waiters.extract_if(.., |(s, _)| *s <= batch.last).collect();
         drop(state);
         due.into_iter().for_each(|(_, waker)| waker.wake());

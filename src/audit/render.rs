@@ -357,3 +357,6 @@ fn value(json: &mut Json<'_>, lead: &str, text: Option<&str>) {
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;
