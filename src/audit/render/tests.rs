@@ -162,6 +162,20 @@ fn what_a_stranger_sends_is_cut_and_its_query_left_out() {
 }
 
 #[test]
+fn a_presigned_location_is_recorded_without_its_signature() {
+    let samples = Samples::new();
+    for (given, recorded) in [
+        ("https://b.s3.amazonaws.com/in?X-Amz-Signature=ab12", "https://b.s3.amazonaws.com/in"),
+        ("s3://bucket/what?.json", "s3://bucket/what?.json"),
+    ] {
+        let mut event = samples.allowed();
+        let targets = crate::audit::Targets { input_location: Some(given), ..Default::default() };
+        event.call = event.call.map(|call| crate::audit::Call { targets, ..call });
+        assert_eq!(parsed(&event)["unmapped"]["input_location"], recorded);
+    }
+}
+
+#[test]
 fn an_address_mapped_into_ipv6_is_recorded_as_the_one_it_is() {
     let samples = Samples::new();
     let mut event = samples.allowed();
