@@ -13,6 +13,8 @@ mod journal;
 mod json;
 mod queue;
 mod render;
+#[cfg(test)]
+mod samples;
 mod sinks;
 mod writer;
 

@@ -63,6 +63,7 @@ pub struct Targets<'a> {
     pub model: Option<&'a str>,
     pub inference_component: Option<&'a str>,
     pub container_hostname: Option<&'a str>,
+    /// Recorded without its query, in which an `https:` location may carry a signature.
     pub input_location: Option<&'a str>,
     pub output_extension: Option<&'a str>,
 }

@@ -22,7 +22,7 @@ use super::writer::{Follower, Writer};
 use crate::telemetry::clock::Clock;
 use crate::telemetry::metrics::Metrics;
 
-/// Lines that wait for a disk that hangs: about 30,000 events, a tenth of a small pod.
+/// Lines that wait for a disk that hangs: about 30,000 of the usual 2 KiB.
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 /// Lines that wait for whoever reads standard output, beyond which the copy has gaps.
 const COPY_BYTES: usize = 4 * 1024 * 1024;
@@ -98,8 +98,8 @@ impl Journal {
             let sink = Box::new(StdoutSink::open()?);
             return Self::start(&config, &instance, sink, None, &metrics.audit_events);
         };
-        let copy = config.stdout.then(|| start_copy(&metrics.audit_events)).transpose()?;
         let sink = Box::new(FileSink::open(directory, config.rotate_size, Clock::System)?);
+        let copy = config.stdout.then(|| start_copy(&metrics.audit_events)).transpose()?;
         Self::start(&config, &instance, sink, copy, &metrics.audit_events)
     }
 
@@ -235,3 +235,6 @@ impl Future for Committed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,13 +8,18 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::journal::{Durability, Unavailable};
 use super::json::decimal;
 
 /// How long a line may wait for others at `memory` (DESIGN §10: written within 100 ms).
 const GATHER: Duration = Duration::from_millis(100);
+/// The same at `write`, where requests wait for it, and only while batches follow each other
+/// within [`BUSY`]: a lone request never waits, and under load one write, one wake-up and
+/// one sleep serve many requests instead of one.
+const GATHER_BUSY: Duration = Duration::from_micros(100);
+const BUSY: Duration = Duration::from_millis(1);
 /// Bytes that end the gathering early: one large write is no cheaper per byte beyond this.
 const GATHER_BYTES: usize = 256 * 1024;
 /// What a drained buffer may keep of its capacity.
@@ -25,7 +30,7 @@ pub(super) struct Queue {
     state: Mutex<State>,
     wake: Condvar,
     limits: Limits,
-    gather: bool,
+    durability: Durability,
     /// Places taken: reserved, or appended and not yet written.
     places: AtomicUsize,
     /// Bytes appended and not yet written.
@@ -73,6 +78,8 @@ pub(super) struct Batch {
     pub(super) bytes: Vec<u8>,
     pub(super) events: u64,
     pub(super) last: u64,
+    /// When it was taken.
+    taken: Option<Instant>,
 }
 
 impl Queue {
@@ -81,7 +88,7 @@ impl Queue {
             state: Mutex::default(),
             wake: Condvar::new(),
             limits,
-            gather: durability == Durability::Memory,
+            durability,
             places: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             written: AtomicU64::new(0),
@@ -239,7 +246,8 @@ impl Queue {
     pub(super) fn take(&self, batch: &mut Batch) -> bool {
         batch.bytes.clear();
         batch.bytes.shrink_to(KEEP_BYTES);
-        let mut state = self.wait_for_lines();
+        let mut state = self.gather(self.wait_for_lines(), batch.taken);
+        batch.taken = Some(Instant::now());
         std::mem::swap(&mut state.buffer, &mut batch.bytes);
         batch.events = state.last - batch.last;
         batch.last = state.last;
@@ -254,11 +262,26 @@ impl Queue {
             let wait = self.wake.wait_while(state, |state| state.writer == Writer::Idle);
             state = wait.unwrap_or_else(PoisonError::into_inner);
         }
-        if self.gather && !self.is_due(&state) {
+        state
+    }
+
+    /// Lets lines gather; `before` is when the last batch was taken.
+    fn gather<'q>(
+        &'q self,
+        mut state: MutexGuard<'q, State>,
+        before: Option<Instant>,
+    ) -> MutexGuard<'q, State> {
+        let wait = match self.durability {
+            _ if self.is_due(&state) => Duration::ZERO,
+            Durability::Memory => GATHER,
+            Durability::Write if before.is_some_and(|taken| taken.elapsed() < BUSY) => GATHER_BUSY,
+            Durability::Write => Duration::ZERO,
+        };
+        if !wait.is_zero() {
             state.writer = Writer::Gathering;
             let gathering = |state: &mut State| state.writer == Writer::Gathering;
-            let wait = self.wake.wait_timeout_while(state, GATHER, gathering);
-            state = wait.unwrap_or_else(PoisonError::into_inner).0;
+            let woken = self.wake.wait_timeout_while(state, wait, gathering);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
         state.writer = Writer::Busy;
         state
@@ -267,11 +290,12 @@ impl Queue {
     /// For the writer: `batch` is written.
     pub(super) fn settle(&self, batch: &Batch) {
         let mut state = self.lock();
-        self.written.store(batch.last, Ordering::Release);
-        self.failing.store(false, Ordering::Release);
+        // Room first: who sees its line written may take a place at once.
         self.bytes.fetch_sub(batch.bytes.len(), Ordering::Relaxed);
         let count = usize::try_from(batch.events).unwrap_or(usize::MAX);
         self.places.fetch_sub(count, Ordering::Relaxed);
+        self.failing.store(false, Ordering::Release);
+        self.written.store(batch.last, Ordering::Release);
         let due: Vec<_> = state.waiters.extract_if(.., |(s, _)| *s <= batch.last).collect();
         drop(state);
         due.into_iter().for_each(|(_, waker)| waker.wake());
@@ -298,5 +322,61 @@ impl Queue {
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code that can panic runs under the lock, so a poisoned state is still whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(places: usize, bytes: usize) -> Queue {
+        Queue::new(Durability::Write, Limits { places, bytes })
+    }
+
+    #[test]
+    fn bytes_bound_the_queue_as_places_do_and_writing_makes_room() {
+        let queue = queue(100, 64);
+        let mut batch = Batch::default();
+        for _ in 0..3 {
+            queue.reserve().unwrap();
+            queue.append(b"", &[b'x'; 80]);
+            assert_eq!(queue.reserve(), Err(Unavailable::Full));
+            assert!(queue.take(&mut batch));
+            assert_eq!(queue.reserve(), Err(Unavailable::Full));
+            queue.settle(&batch);
+        }
+        assert_eq!((batch.events, batch.last), (1, 3));
+        queue.reserve().unwrap();
+    }
+
+    #[test]
+    fn a_batch_is_all_lines_in_their_order() {
+        let queue = queue(100, 1024);
+        let numbers: Vec<_> = (0..3).map(|_| queue.append(b"a", b"b\n")).collect();
+        let mut batch = Batch::default();
+        assert!(queue.take(&mut batch));
+        assert_eq!((numbers, batch.events), (vec![1, 2, 3], 3));
+        assert_eq!(batch.bytes, b"a1b\na2b\na3b\n");
+    }
+
+    #[test]
+    fn a_shut_queue_gives_what_it_holds_and_then_nothing() {
+        let queue = queue(100, 1024);
+        queue.append(b"", b"\n");
+        queue.shutdown();
+        let mut batch = Batch::default();
+        assert!(queue.take(&mut batch));
+        assert!(!queue.take(&mut batch));
+    }
+
+    #[test]
+    fn a_batch_offered_to_a_full_queue_is_refused_whole() {
+        let queue = queue(usize::MAX, 10);
+        let batch = Batch { bytes: vec![b'x'; 8], events: 2, last: 2, taken: None };
+        assert!(queue.offer(&batch));
+        assert!(!queue.offer(&batch));
+        let mut taken = Batch::default();
+        assert!(queue.take(&mut taken));
+        assert_eq!((taken.bytes.len(), taken.events), (8, 2));
     }
 }

@@ -289,10 +289,9 @@ fn peers(json: &mut Json<'_>, event: &Event<'_>) {
 }
 
 fn http_request(json: &mut Json<'_>, http: Http<'_>) {
-    let path = http.path.split(['?', '#']).next().unwrap_or_default();
     json.raw(r#","http_request":{"version":"#).string(clip(http.version, 8));
     json.maybe(r#","http_method":"#, known_method(http.method));
-    json.raw(r#","url":{"path":"#).string(clip(path, PATH_LIMIT)).raw("}");
+    json.raw(r#","url":{"path":"#).string(clip(without_query(http.path), PATH_LIMIT)).raw("}");
     json.maybe(r#","user_agent":"#, http.user_agent.map(|agent| clip(agent, AGENT_LIMIT)));
     json.raw(r#","body_length":"#).number(http.body_length).raw("}");
 }
@@ -345,9 +344,19 @@ fn targets(json: &mut Json<'_>, event: &Event<'_>) {
     value(json, r#","target_model":"#, targets.model);
     value(json, r#","inference_component":"#, targets.inference_component);
     value(json, r#","target_container_hostname":"#, targets.container_hostname);
-    value(json, r#","input_location":"#, targets.input_location);
+    value(json, r#","input_location":"#, targets.input_location.map(unsigned));
     value(json, r#","output_extension":"#, targets.output_extension);
     value(json, r#","inference_id":"#, call.inference_id);
+}
+
+/// A presigned `https:` location carries its signature in the query; in an `s3:` one a
+/// question mark is part of the key.
+fn unsigned(location: &str) -> &str {
+    if location.starts_with("s3://") { location } else { without_query(location) }
+}
+
+fn without_query(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or_default()
 }
 
 fn value(json: &mut Json<'_>, lead: &str, text: Option<&str>) {
@@ -357,3 +366,6 @@ fn value(json: &mut Json<'_>, lead: &str, text: Option<&str>) {
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -176,7 +176,10 @@ mod tests {
     fn a_full_disk_is_waited_for_and_any_other_error_begins_a_new_file() {
         let root = tempfile::tempdir().unwrap();
         let mut sink = FileSink::open(root.path(), 1 << 20, noon()).unwrap();
-        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let file = sink.file.try_clone().unwrap();
+        sink.file = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let full = sink.write(b"{1}\n").unwrap_err();
+        sink.file = file;
         assert_eq!(sink.recover(&full).unwrap(), Resume::NextByte);
         assert_eq!(names(root.path()).len(), 1);
         let stale = io::Error::from(io::ErrorKind::StaleNetworkFileHandle);

@@ -48,3 +48,23 @@ impl Sink for StdoutSink {
         Ok(Resume::NextByte)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+    use std::os::fd::OwnedFd;
+
+    #[test]
+    fn what_is_written_is_with_the_system_at_once_even_half_a_line() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut sink = StdoutSink(OwnedFd::from(writer).into());
+        sink.prepare().unwrap();
+        assert_eq!(sink.write(b"{\"a\":").unwrap(), 5);
+        let mut got = [0; 5];
+        reader.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"{\"a\":");
+        drop(reader);
+        assert_eq!(sink.write(b"1}\n").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+}
