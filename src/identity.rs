@@ -17,6 +17,7 @@ mod cache;
 mod claims;
 mod error;
 mod fetch;
+mod hash;
 mod issuer;
 mod json;
 pub mod keys;

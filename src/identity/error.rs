@@ -183,9 +183,9 @@ struct Plain<'a>(&'a str);
 impl fmt::Display for Plain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let allowed = |c: &char| matches!(c, ' '..='~') && !matches!(c, '"' | '\\');
-        self.0.chars().try_for_each(|c| {
-            fmt::Write::write_char(f, if allowed(&c) { c } else { '?' })
-        })
+        self.0
+            .chars()
+            .try_for_each(|c| fmt::Write::write_char(f, if allowed(&c) { c } else { '?' }))
     }
 }
 
@@ -211,21 +211,18 @@ mod tests {
     fn the_developers_text_keeps_to_what_a_challenge_may_hold() {
         let expected = vec!["a\"b\\c\n".to_owned(), "é".to_owned()].into();
         let text = AuthError::from(Reason::Audience { claim: "aud".into(), expected }).to_string();
-        assert_eq!(text, "the token is for another audience: expected `aud` to be one of a?b?c?, ?");
+        assert_eq!(
+            text,
+            "the token is for another audience: expected `aud` to be one of a?b?c?, ?"
+        );
     }
 
     #[test]
     fn an_expired_token_says_since_when() {
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_435_200);
         let error = AuthError::Expired { issuer: Issuer::new("corp"), at };
-        assert_eq!(
-            error.to_string(),
-            "the token expired at 2026-11-23T12:00:00Z: get a new one"
-        );
-        assert_eq!(
-            error.operator(),
-            "a token of issuer `corp` expired at 2026-11-23T12:00:00Z"
-        );
+        assert_eq!(error.to_string(), "the token expired at 2026-11-23T12:00:00Z: get a new one");
+        assert_eq!(error.operator(), "a token of issuer `corp` expired at 2026-11-23T12:00:00Z");
     }
 
     #[test]

@@ -33,6 +33,16 @@ impl<'a> Json<'a> {
     pub(super) fn object(&self) -> Option<&Object<'a>> {
         if let Self::Object(object) = self { Some(object) } else { None }
     }
+
+    /// A number or boolean as JSON writes it, a text as it is.
+    pub(super) fn plain(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Text(text) => Some(Cow::Borrowed(text)),
+            Self::Bool(value) => Some(value.to_string().into()),
+            Self::Number(number) => Some(number.to_string().into()),
+            Self::Null | Self::Array(_) | Self::Object(_) => None,
+        }
+    }
 }
 
 /// The members in the order in which they came.
@@ -180,8 +190,15 @@ mod tests {
     fn only_one_whole_utf_8_object_is_read() {
         let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(5000), "]".repeat(5000));
         let bad: [&[u8]; 9] = [
-            b"", b"[]", b"1", b"{}{}", b"{} x", b"{\"a\":\"\xff\"}", b"\xef\xbb\xbf{}",
-            br#"{"a":1e999}"#, deep.as_bytes(),
+            b"",
+            b"[]",
+            b"1",
+            b"{}{}",
+            b"{} x",
+            b"{\"a\":\"\xff\"}",
+            b"\xef\xbb\xbf{}",
+            br#"{"a":1e999}"#,
+            deep.as_bytes(),
         ];
         for bad in bad {
             assert!(Object::parse(bad).is_none(), "{:?}", String::from_utf8_lossy(bad));
