@@ -29,3 +29,6 @@ pub use authenticator::Authenticator;
 pub use claims::Principal;
 pub use error::{AuthError, IdentityError, Reason};
 pub use issuer::{Algorithm, IssuerConfig, UnknownAlgorithm};
+
+#[cfg(test)]
+mod tests;

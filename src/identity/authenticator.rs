@@ -172,6 +172,22 @@ impl Trusted {
     }
 }
 
+#[cfg(test)]
+impl Authenticator {
+    /// Fetches each issuer's keys once; true if all came.
+    pub(super) async fn refresh(&self) -> bool {
+        let mut all = true;
+        for issuer in &self.issuers {
+            all &= issuer.keys.refresh().await;
+        }
+        all
+    }
+
+    pub(super) fn cached(&self) -> u64 {
+        self.cache.len()
+    }
+}
+
 #[derive(Clone, Copy)]
 enum CacheUse {
     Hit,
