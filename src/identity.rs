@@ -17,6 +17,7 @@ mod cache;
 mod claims;
 mod error;
 mod fetch;
+mod hash;
 mod issuer;
 mod json;
 pub mod keys;
@@ -28,3 +29,6 @@ pub use authenticator::Authenticator;
 pub use claims::Principal;
 pub use error::{AuthError, IdentityError, Reason};
 pub use issuer::{Algorithm, IssuerConfig, UnknownAlgorithm};
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,16 @@ impl<'a> Json<'a> {
     pub(super) fn object(&self) -> Option<&Object<'a>> {
         if let Self::Object(object) = self { Some(object) } else { None }
     }
+
+    /// A number or boolean as JSON writes it, a text as it is.
+    pub(super) fn plain(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Text(text) => Some(Cow::Borrowed(text)),
+            Self::Bool(value) => Some(value.to_string().into()),
+            Self::Number(number) => Some(number.to_string().into()),
+            Self::Null | Self::Array(_) | Self::Object(_) => None,
+        }
+    }
 }
 
 /// The members in the order in which they came.
