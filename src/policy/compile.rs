@@ -50,7 +50,7 @@ impl Policy {
 }
 
 /// All policies, validated.
-fn policies(
+pub(super) fn policies(
     access: &Access,
     files: &[PolicyFile],
     words: &Words,

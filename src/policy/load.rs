@@ -62,17 +62,29 @@ pub(super) fn validate(
 ) -> Vec<PolicyFault> {
     let validator = Validator::new(words.schema.clone());
     let result = validator.validate(all, ValidationMode::Strict);
+    let wrong: HashSet<_> = result.validation_errors().map(|error| error.policy_id()).collect();
+    // A policy with an error draws warnings that only repeat it.
+    let warnings = result
+        .validation_warnings()
+        .filter(|warning| is_fault(warning) && !wrong.contains(warning.policy_id()))
+        .map(|warning| (warning.policy_id(), warning as &dyn Diagnostic));
     let errors =
         result.validation_errors().map(|error| (error.policy_id(), error as &dyn Diagnostic));
-    let warnings = result.validation_warnings().filter(|warning| is_fault(warning));
-    let warnings = warnings.map(|warning| (warning.policy_id(), warning as &dyn Diagnostic));
-    errors
-        .chain(warnings)
-        .map(|(id, found)| match files.get(id) {
-            Some(file) => diagnosed(file, found, all.policy(id).map_or(0, position)),
-            None => from_role(id, found),
-        })
-        .collect()
+    let fault = |(id, found): (&PolicyId, &dyn Diagnostic)| match files.get(id) {
+        Some(file) => (id.clone(), diagnosed(file, found, all.policy(id).map_or(0, position))),
+        None => (id.clone(), from_role(id, found)),
+    };
+    let mut faults: Vec<_> = errors.chain(warnings).map(fault).collect();
+    faults.sort_by_key(|(id, fault)| (id.clone(), fault.line, fault.column, fault.message.clone()));
+    // The validator repeats itself for every action that the policy takes.
+    faults.dedup_by_key(|(id, fault)| (id.clone(), fault.line, fault.column));
+    faults.into_iter().map(|(id, fault)| plain(&id, fault)).collect()
+}
+
+/// Without the policy's name: the fault already says where it is.
+fn plain(id: &PolicyId, fault: PolicyFault) -> PolicyFault {
+    let plain = |text: String| text.replacen(&format!("for policy `{id}`, "), "", 1);
+    PolicyFault { message: plain(fault.message), hint: fault.hint.map(plain), ..fault }
 }
 
 /// A policy that can never apply is a mistake, and so is text that reads differently from
