@@ -1,0 +1,5 @@
+//! demo
+mod client;
+pub mod issuer;
+mod loopback;
+pub mod sagemaker;
