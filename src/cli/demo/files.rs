@@ -17,7 +17,7 @@ use super::personas::{ENDPOINTS, ISSUER, PERSONAS, Tokens};
 
 /// The examples as `config/` has them.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Examples {
+pub struct Examples {
     pub sagegate: &'static str,
     pub access: &'static str,
     /// `policies/*.cedar`: name and text.
@@ -113,20 +113,14 @@ fn private() -> fs::DirBuilder {
     builder
 }
 
-/// Made here and not found: nobody else can have put a file or a link into it.
+/// Made here and not found, under a name that nobody can foresee: no file and no link of
+/// somebody else's is in it.
 fn new_directory(parent: &Path) -> io::Result<PathBuf> {
-    let first = format!("sagegate-demo-{}", std::process::id());
-    let others = (2..10).map(|number| format!("{first}-{number}"));
-    let mut taken = io::Error::from(io::ErrorKind::AlreadyExists);
-    for name in std::iter::once(first.clone()).chain(others) {
-        let directory = parent.join(name);
-        match private().create(&directory) {
-            Ok(()) => return Ok(directory),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => taken = error,
-            Err(error) => return Err(error),
-        }
-    }
-    Err(taken)
+    let random = uuid::Uuid::new_v4().simple().to_string();
+    let short = random.get(..8).unwrap_or(&random);
+    let directory = parent.join(format!("sagegate-demo-{short}"));
+    private().create(&directory)?;
+    Ok(directory)
 }
 
 fn example(name: &'static str, text: &str) -> Result<Map<String, Value>, FilesError> {

@@ -274,7 +274,7 @@ fn set(answer: &mut Answer, name: &'static str, value: &str) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::SystemTime;
 
     use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
@@ -295,10 +295,10 @@ mod tests {
     }
 
     /// Signed by aws-sigv4, which the stand-in does not use.
-    fn signed(
+    pub(in crate::cli::demo) fn signed(
         url: &str,
         headers: &[(&'static str, &str)],
-        body: &'static str,
+        body: &str,
         by: &Credentials,
     ) -> Request<Full<Bytes>> {
         let identity = by.clone().into();
@@ -317,7 +317,7 @@ mod tests {
             SignableBody::Bytes(body.as_bytes()),
         );
         let (instructions, _) = sign(signable.unwrap(), &params.into()).unwrap().into_parts();
-        let mut request = Request::post(url).body(Full::from(body)).unwrap();
+        let mut request = Request::post(url).body(Full::from(body.to_owned())).unwrap();
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
