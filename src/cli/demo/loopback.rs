@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use http::{Request, Response};
 use http_body_util::combinators::BoxBody;
@@ -21,6 +22,8 @@ use tokio::task::{JoinHandle, JoinSet};
 pub(super) type Answer = Response<BoxBody<Bytes, Infallible>>;
 
 const MAX_CONNECTIONS: usize = 1024;
+
+const BREATH: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 pub(super) struct Loopback {
@@ -88,8 +91,8 @@ where
             Ok((stream, _)) => {
                 connections.spawn(serve(stream, handle.clone()));
             }
-            // A full file table ends as connections do; until then, let others run.
-            Err(_) => tokio::task::yield_now().await,
+            // A full file table empties as connections end; asking at once would only spin.
+            Err(_) => tokio::time::sleep(BREATH).await,
         }
     }
 }

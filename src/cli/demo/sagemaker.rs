@@ -5,6 +5,7 @@
 //! a call was allowed to come here is. It keeps the last [`MAX_SEEN`] requests, for tests and
 //! for the demo's own balance.
 
+mod answers;
 mod frames;
 mod sigv4;
 
@@ -12,18 +13,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_lc_rs::digest;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
-use serde_json::{Value, json};
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
 
-use self::frames::{Paced, payload_part};
+use self::answers::{perform, refusal, unbelieved};
 use self::sigv4::{Fault, Keys};
 use super::loopback::{Answer, Loopback};
 use crate::telemetry::clock::Clock;
@@ -33,9 +31,6 @@ pub const MAX_SEEN: usize = 1024;
 
 /// SageMaker's own limit for a real-time body, 25 MB, rounded up.
 const MAX_BODY: usize = 25 * 1024 * 1024;
-
-/// Between two tokens of a stream: long enough to be seen, short enough to wait for.
-const PAUSE: Duration = Duration::from_millis(60);
 
 /// A running stand-in; dropping it closes its port.
 #[derive(Debug)]
@@ -154,133 +149,18 @@ impl Shared {
     }
 }
 
-fn unbelieved(fault: Fault) -> Answer {
-    let (code, message) = match fault {
-        Fault::Missing => ("MissingAuthenticationTokenException", "Missing Authentication Token"),
-        Fault::Incomplete => {
-            ("IncompleteSignatureException", "the signature leaves out what it must cover")
-        }
-        Fault::Unknown => {
-            ("UnrecognizedClientException", "the security token in the request is invalid")
-        }
-        Fault::Scope => {
-            ("InvalidSignatureException", "the credential is scoped to another day or service")
-        }
-        Fault::Expired => ("InvalidSignatureException", "the signature has expired"),
-        Fault::Mismatch => {
-            ("InvalidSignatureException", "the request's signature is not the one calculated here")
-        }
-    };
-    refusal(StatusCode::FORBIDDEN, code, message)
-}
-
-/// What a believed request asks for.
-fn perform(head: &Parts, body: &Bytes) -> Answer {
-    let Some((endpoint, operation)) = head
-        .uri
-        .path()
-        .strip_prefix("/endpoints/")
-        .and_then(|rest| rest.split_once('/'))
-        .filter(|_| head.method == Method::POST)
-    else {
-        return refusal(StatusCode::NOT_FOUND, "UnknownOperationException", "unknown operation");
-    };
-    let variant = text(&head.headers, "x-amzn-sagemaker-target-variant").unwrap_or("AllTraffic");
-    match operation {
-        "invocations" => invoke(endpoint, variant, head, body),
-        "invocations-response-stream" => stream(variant),
-        "async-invocations" => invoke_async(head, body),
-        _ => refusal(StatusCode::NOT_FOUND, "UnknownOperationException", "unknown operation"),
-    }
-}
-
-/// A score that depends on the input and on nothing else, so that equal calls get equal
-/// answers, and the input's digest, so that a caller can tell that it arrived whole.
-fn invoke(endpoint: &str, variant: &str, head: &Parts, body: &Bytes) -> Answer {
-    let digest = digest::digest(&digest::SHA256, body);
-    let first = digest.as_ref().first().copied().unwrap_or_default();
-    let score = f64::from(u32::from(first) * 100 / 256) / 100.0;
-    let mut answer = json_answer(
-        StatusCode::OK,
-        &json!({
-            "fraud_score": score,
-            "endpoint": endpoint,
-            "variant": variant,
-            "input_bytes": body.len(),
-            "input_sha256": sigv4::hex(digest.as_ref()),
-        }),
-    );
-    set(&mut answer, "x-amzn-invoked-production-variant", variant);
-    if let Some(custom) = text(&head.headers, "x-amzn-sagemaker-custom-attributes") {
-        set(&mut answer, "x-amzn-sagemaker-custom-attributes", custom);
-    }
-    answer
-}
-
-/// One line of JSON a token, so that a line-wise reader shows them as they come.
-fn stream(variant: &str) -> Answer {
-    let words = ["This", " transaction", " looks", " like", " the", " others", "."];
-    let frames =
-        words.map(|word| payload_part(format!("{}\n", json!({ "token": word })).as_bytes()));
-    let mut answer = Response::new(Paced::new(frames, PAUSE).boxed());
-    set(&mut answer, CONTENT_TYPE.as_str(), "application/vnd.amazon.eventstream");
-    set(&mut answer, "x-amzn-sagemaker-content-type", "application/jsonlines");
-    set(&mut answer, "x-amzn-invoked-production-variant", variant);
-    with_request_id(answer)
-}
-
-fn invoke_async(head: &Parts, body: &Bytes) -> Answer {
-    let located = head.headers.contains_key("x-amzn-sagemaker-inputlocation");
-    if located != body.is_empty() {
-        let message = "exactly one of body and InputLocation";
-        return refusal(StatusCode::BAD_REQUEST, "ValidationError", message);
-    }
-    let made = uuid::Uuid::now_v7().to_string();
-    let id = text(&head.headers, "x-amzn-sagemaker-inference-id").unwrap_or(&made);
-    let mut answer = json_answer(StatusCode::ACCEPTED, &json!({ "InferenceId": id }));
-    let place = |folder| format!("s3://sagegate-demo/{folder}/{made}.out");
-    set(&mut answer, "x-amzn-sagemaker-outputlocation", &place("results"));
-    set(&mut answer, "x-amzn-sagemaker-failurelocation", &place("failures"));
-    answer
-}
-
-fn refusal(status: StatusCode, code: &str, message: &str) -> Answer {
-    let mut answer = json_answer(status, &json!({ "message": message }));
-    set(&mut answer, "x-amzn-errortype", code);
-    answer
-}
-
-fn json_answer(status: StatusCode, body: &Value) -> Answer {
-    let mut answer = Response::new(Full::from(body.to_string()).boxed());
-    *answer.status_mut() = status;
-    set(&mut answer, CONTENT_TYPE.as_str(), "application/json");
-    with_request_id(answer)
-}
-
-fn with_request_id(mut answer: Answer) -> Answer {
-    set(&mut answer, "x-amzn-requestid", &uuid::Uuid::new_v4().to_string());
-    answer
-}
-
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
-}
-
-/// What came in as a header's value goes out as one; anything else is left out.
-fn set(answer: &mut Answer, name: &'static str, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        answer.headers_mut().insert(HeaderName::from_static(name), value);
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use std::time::SystemTime;
 
     use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
     use aws_sigv4::sign::v4::SigningParams;
+    use http_body_util::Full;
+    use hyper::body::Bytes;
+    use serde_json::Value;
 
     use super::super::client::{Client, Reply};
+    use super::answers::text;
     use super::frames::tests::payloads;
     use super::*;
 
