@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 
-use super::personas::{ENDPOINTS, ISSUER, PERSONAS, Tokens};
+use super::personas::{ISSUER, PERSONAS, Tokens};
 
 /// The examples as `config/` has them.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +55,7 @@ impl Files {
         tokens: &Tokens,
     ) -> Result<Self, FilesError> {
         let files = Self { directory: new_directory(&std::env::temp_dir())? };
-        let sagegate = localized(example("sagegate.yaml", examples.sagegate)?, local, &files)?;
+        let sagegate = localized(example("sagegate.yaml", examples.sagegate)?, local)?;
         let access = peopled(example("access.yaml", examples.access)?);
         files.put("sagegate.yaml", &yaml("sagegate.yaml", &sagegate)?)?;
         files.put("access.yaml", &yaml("access.yaml", &access)?)?;
@@ -134,7 +134,6 @@ fn yaml(name: &'static str, tree: &Map<String, Value>) -> Result<String, FilesEr
 fn localized(
     mut tree: Map<String, Value>,
     local: Local<'_>,
-    files: &Files,
 ) -> Result<Map<String, Value>, FilesError> {
     let mut issuer = tree
         .get_mut("issuers")
@@ -150,7 +149,7 @@ fn localized(
     let (region, url) = (Some(json!(local.region)), Some(json!(local.runtime)));
     let aws = [("region", region), ("runtime_url", url), ("fips", None), ("dual_stack", None)];
     set(section(&mut tree, "aws"), aws);
-    let journal = Some(json!(files.path("audit")));
+    let journal = Some(json!("audit"));
     set(section(&mut tree, "audit"), [("directory", journal), ("stdout", Some(json!(false)))]);
     // The terminal is for the demo's own lines.
     set(
@@ -163,15 +162,8 @@ fn localized(
     Ok(tree)
 }
 
-/// Binds the demo's people to their roles and tags its endpoints, where nothing does yet.
+/// Binds the demo's people to their roles, where nothing does yet.
 fn peopled(mut tree: Map<String, Value>) -> Map<String, Value> {
-    let endpoints = section(&mut tree, "endpoints");
-    for (name, environment) in ENDPOINTS {
-        if endpoints.get(name).is_none() {
-            let tags = json!({ "tags": { "environment": environment } });
-            set(endpoints, [(name, Some(tags))]);
-        }
-    }
     let bindings = tree.entry("bindings").or_insert_with(|| json!([]));
     for persona in &PERSONAS {
         let Some(role) = persona.role else { continue };
@@ -265,7 +257,7 @@ bindings:
             } },
             "access": "access.yaml",
             "policies": "policies/",
-            "audit": { "directory": files.path("audit"), "stdout": false, "durability": "write" },
+            "audit": { "directory": "audit", "stdout": false, "durability": "write" },
             "log": { "level": "warn", "format": "text" },
         });
         assert_eq!(read(&files, "sagegate.yaml"), expected);
@@ -273,17 +265,16 @@ bindings:
     }
 
     #[tokio::test]
-    async fn only_missing_people_and_endpoints_are_added() {
+    async fn only_people_whom_nothing_binds_yet_are_added() {
         let files = written().await;
         let access = read(&files, "access.yaml");
         let bindings = json!([
             { "groups": ["corp/ds"], "roles": ["data-scientist"] },
             { "groups": ["corp/fraud"], "roles": ["fraud-caller"] },
         ]);
-        assert_eq!(access["bindings"], bindings);
-        assert_eq!(access["endpoints"]["fraud-v1"]["tags"]["owner"], "fraud");
-        assert_eq!(access["endpoints"]["churn-staging"]["tags"]["environment"], "staging");
-        assert_eq!(access["roles"], Value::Object(example("x", EXAMPLES.access).unwrap())["roles"]);
+        let mut example = Value::Object(example("access.yaml", EXAMPLES.access).unwrap());
+        example["bindings"] = bindings;
+        assert_eq!(access, example);
         files.remove().unwrap();
     }
 
@@ -304,8 +295,7 @@ bindings:
 
     #[test]
     fn an_example_without_its_issuer_is_an_error_that_says_so() {
-        let files = Files { directory: PathBuf::from("unused") };
-        let error = localized(Map::new(), LOCAL, &files).unwrap_err();
+        let error = localized(Map::new(), LOCAL).unwrap_err();
         assert_eq!(error.to_string(), "the example `sagegate.yaml` has no `issuers.corp`");
     }
 }

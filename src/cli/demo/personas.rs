@@ -1,7 +1,8 @@
 //! Who calls in the demo, what each may do, and what each is expected to be answered.
 //!
 //! One table, [`CALLS`]: the lines to paste, `--once` and its verdict all come from it. It is
-//! written against the roles of `config/access.yaml`; if those change, this must.
+//! written against the roles and endpoints of `config/access.yaml`: `summarizer` is a test
+//! environment there and `fraud-v1` is production. If those change, this must.
 
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -44,10 +45,6 @@ pub(super) const PERSONAS: [Persona; 3] = [
     },
     Persona { name: "sam", title: "stranger", groups: &[], role: None, may: "nothing" },
 ];
-
-/// The endpoints that the calls name, and the environment each is tagged with.
-pub(super) const ENDPOINTS: [(&str, &str); 3] =
-    [("churn-staging", "staging"), ("fraud-v1", "prod"), ("fraud-internal-v1", "prod")];
 
 /// What a call is made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +123,7 @@ impl Expected {
     /// What the body must hold.
     pub(super) fn carries(self) -> &'static str {
         match self {
-            Self::Score => "\"fraud_score\"",
+            Self::Score => "\"score\"",
             Self::Stream => "{\"token\":\".\"}",
             Self::Later => "\"InferenceId\"",
             _ => self.code().unwrap_or_default(),
@@ -153,9 +150,9 @@ const SAM: Bearer = Bearer::Own("sam");
 
 #[rustfmt::skip]
 pub(super) const CALLS: [Call; 15] = [
-    call(DANA, INVOKE, "churn-staging", None, Expected::Score),
-    call(DANA, STREAM, "churn-staging", None, Expected::Stream),
-    call(DANA, ASYNC, "churn-staging", None, Expected::Later),
+    call(DANA, INVOKE, "summarizer", None, Expected::Score),
+    call(DANA, STREAM, "summarizer", None, Expected::Stream),
+    call(DANA, ASYNC, "summarizer", None, Expected::Later),
     call(DANA, INVOKE, "fraud-v1", Some("blue"), Expected::Denied),
     call(AMIR, INVOKE, "fraud-v1", Some("blue"), Expected::Score),
     call(AMIR, INVOKE, "fraud-v1", Some("canary"), Expected::Denied),
@@ -163,12 +160,12 @@ pub(super) const CALLS: [Call; 15] = [
     call(AMIR, INVOKE, "fraud-v1", None, Expected::Denied),
     call(AMIR, STREAM, "fraud-v1", Some("blue"), Expected::Denied),
     call(AMIR, INVOKE, "fraud-internal-v1", Some("blue"), Expected::Denied),
-    call(SAM, INVOKE, "churn-staging", None, Expected::Denied),
+    call(SAM, INVOKE, "summarizer", None, Expected::Denied),
     call(SAM, INVOKE, "fraud-v1", Some("blue"), Expected::Denied),
-    call(Bearer::Nothing, INVOKE, "churn-staging", None, Expected::MissingToken),
-    call(Bearer::Altered, INVOKE, "churn-staging", None, Expected::BadToken),
-    call(Bearer::Expired, INVOKE, "churn-staging", None, Expected::ExpiredToken),
-    call(DANA, None, "churn-staging", None, Expected::UnknownPath),
+    call(Bearer::Nothing, INVOKE, "summarizer", None, Expected::MissingToken),
+    call(Bearer::Altered, INVOKE, "summarizer", None, Expected::BadToken),
+    call(Bearer::Expired, INVOKE, "summarizer", None, Expected::ExpiredToken),
+    call(DANA, None, "summarizer", None, Expected::UnknownPath),
 ];
 
 impl Call {
@@ -266,9 +263,8 @@ mod tests {
     }
 
     #[test]
-    fn the_calls_name_known_people_and_endpoints_and_expect_every_kind_of_answer() {
+    fn the_calls_name_known_people_and_expect_every_kind_of_answer() {
         for call in &CALLS {
-            assert!(ENDPOINTS.iter().any(|(name, _)| *name == call.endpoint));
             if let Bearer::Own(name) = call.by {
                 assert!(PERSONAS.iter().any(|who| who.name == name));
             }

@@ -10,7 +10,7 @@ use super::client::{Client, Reply};
 use super::personas::{CALLS, Call, Tokens};
 
 /// What every call sends.
-const BODY: &str = r#"{"amount": 42}"#;
+const BODY: &str = r#"{"text": "hi"}"#;
 
 /// A call and what came of it.
 #[derive(Debug)]

@@ -108,11 +108,11 @@ pub(super) fn to_paste(places: Places<'_>, style: Style) -> String {
 /// tokens of the demo's directory.
 const LINES: [(&str, &str, &str); 5] = [
     (
-        "dana calls a model in staging",
+        "dana calls a model in a test environment",
         "200",
-        r#"curl -i $GATEWAY/endpoints/churn-staging/invocations \
+        r#"curl -i $GATEWAY/endpoints/summarizer/invocations \
   -H "Authorization: Bearer $(cat dana.jwt)" \
-  -H 'Content-Type: application/json' -d '{"amount": 42}'"#,
+  -H 'Content-Type: application/json' -d '{"text": "hi"}'"#,
     ),
     (
         "amir asks for a variant that he may not have",
@@ -120,21 +120,21 @@ const LINES: [(&str, &str, &str); 5] = [
         r#"curl -i $GATEWAY/endpoints/fraud-v1/invocations \
   -H "Authorization: Bearer $(cat amir.jwt)" \
   -H 'X-Amzn-SageMaker-Target-Variant: canary' \
-  -H 'Content-Type: application/json' -d '{"amount": 42}'"#,
+  -H 'Content-Type: application/json' -d '{"text": "hi"}'"#,
     ),
     (
         "a stream, token by token",
         "200",
-        r#"curl -sN $GATEWAY/endpoints/churn-staging/invocations-response-stream \
+        r#"curl -sN $GATEWAY/endpoints/summarizer/invocations-response-stream \
   -H "Authorization: Bearer $(cat dana.jwt)" \
-  -H 'Content-Type: application/json' -d '{"amount": 42}' | grep -ao '{"token.*}'"#,
+  -H 'Content-Type: application/json' -d '{"text": "hi"}' | grep -ao '{"token.*}'"#,
     ),
     (
         "dana's token with one character changed",
         "401",
-        r#"curl -i $GATEWAY/endpoints/churn-staging/invocations \
+        r#"curl -i $GATEWAY/endpoints/summarizer/invocations \
   -H "Authorization: Bearer $(cat altered.jwt)" \
-  -H 'Content-Type: application/json' -d '{"amount": 42}'"#,
+  -H 'Content-Type: application/json' -d '{"text": "hi"}'"#,
     ),
     (
         "boto3 as it is: the environment alone leads it here",
@@ -143,8 +143,8 @@ const LINES: [(&str, &str, &str); 5] = [
 AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any AWS_DEFAULT_REGION=us-east-1 \
 python3 -c 'import boto3
 print(boto3.client("sagemaker-runtime").invoke_endpoint(
-    EndpointName="churn-staging", ContentType="application/json",
-    Body="{\"amount\": 42}")["Body"].read().decode())'"#,
+    EndpointName="summarizer", ContentType="application/json",
+    Body="{\"text\": \"hi\"}")["Body"].read().decode())'"#,
     ),
 ];
 

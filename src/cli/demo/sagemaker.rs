@@ -244,7 +244,7 @@ pub(super) mod tests {
         let reply = call(&stand_in, path, &[], "{}", &keys).await;
         assert_eq!(header(&reply, "content-type"), "application/vnd.amazon.eventstream");
         let parts = payloads(&reply.body);
-        assert_eq!(parts.first().unwrap(), b"{\"token\":\"This\"}\n");
+        assert_eq!(parts.first().unwrap(), b"{\"token\":\"A\"}\n");
         assert_eq!(parts.len(), 7);
     }
 

@@ -67,7 +67,7 @@ fn invoke(endpoint: &str, variant: &str, head: &Parts, body: &Bytes) -> Answer {
     let mut answer = json_answer(
         StatusCode::OK,
         &json!({
-            "fraud_score": score,
+            "score": score,
             "endpoint": endpoint,
             "variant": variant,
             "input_bytes": body.len(),
@@ -83,7 +83,7 @@ fn invoke(endpoint: &str, variant: &str, head: &Parts, body: &Bytes) -> Answer {
 
 /// One line of JSON a token, so that a line-wise reader shows them as they come.
 fn stream(variant: &str) -> Answer {
-    let words = ["This", " transaction", " looks", " like", " the", " others", "."];
+    let words = ["A", " short", " greeting", ",", " nothing", " more", "."];
     let frames =
         words.map(|word| payload_part(format!("{}\n", json!({ "token": word })).as_bytes()));
     let mut answer = Response::new(Paced::new(frames, PAUSE).boxed());
