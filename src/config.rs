@@ -13,9 +13,13 @@
 //! [`shape`] (against the schema of [`file`]'s types) and `compile` (meaning). Invariant: the
 //! environment and the file names come in as parameters; nothing here reads a global.
 
+mod expand;
 mod fault;
+pub mod file;
 mod loaded;
 pub mod pending;
+mod typed;
+mod yaml;
 
 pub use fault::{Fault, Faults, Position};
 pub use loaded::{Loaded, LogConfig, Source};
