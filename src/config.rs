@@ -18,6 +18,9 @@ mod fault;
 pub mod file;
 mod loaded;
 pub mod pending;
+mod nearest;
+mod schema;
+mod shape;
 mod typed;
 mod yaml;
 

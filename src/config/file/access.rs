@@ -131,11 +131,11 @@ pub struct Limit {
     pub requests: Option<Rate>,
     /// How many may come at once. Default: one window's worth.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 4_294_967_295_u32))]
     pub burst: Option<u32>,
     /// How many may be open at a time.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 4_294_967_295_u32))]
     pub concurrency: Option<u32>,
 }
 
