@@ -13,16 +13,22 @@
 //! [`shape`] (against the schema of [`file`]'s types) and `compile` (meaning). Invariant: the
 //! environment and the file names come in as parameters; nothing here reads a global.
 
+mod at;
+mod compile;
 mod expand;
 mod fault;
 pub mod file;
+mod load;
 mod loaded;
 pub mod pending;
 mod nearest;
 mod schema;
 mod shape;
+mod sources;
 mod typed;
 mod yaml;
 
 pub use fault::{Fault, Faults, Position};
+pub use expand::Environment;
+pub use load::load;
 pub use loaded::{Loaded, LogConfig, Source};
