@@ -1,0 +1,76 @@
+//! A finger on a place in a file: compiling walks the typed value and the tree side by side,
+//! so that every fault of meaning has its line.
+
+use std::cell::RefCell;
+use std::path::Path;
+
+use super::fault::{Fault, Faults, Position};
+use super::yaml::{Node, child_path};
+
+/// A place, and where its faults go. A key that the file leaves to its default points at
+/// what would hold it.
+#[derive(Clone, Debug)]
+pub(super) struct At<'a> {
+    file: &'a Path,
+    faults: &'a RefCell<Faults>,
+    node: &'a Node,
+    position: Position,
+    path: String,
+    spelled: bool,
+}
+
+impl<'a> At<'a> {
+    pub(super) fn top(file: &'a Path, node: &'a Node, faults: &'a RefCell<Faults>) -> Self {
+        Self { file, faults, node, position: node.at, path: String::new(), spelled: true }
+    }
+
+    /// The value under `key`.
+    pub(super) fn key(&self, key: &str) -> Self {
+        match self.node.get(key).filter(|_| self.spelled) {
+            Some(node) => self.on(node),
+            None => {
+                let path = child_path(&self.path, key);
+                Self { path, spelled: false, ..self.clone() }
+            }
+        }
+    }
+
+    /// The key itself rather than its value: where a named thing begins.
+    pub(super) fn name(&self, key: &str) -> Self {
+        let entry = self.node.entries().iter().find(|entry| entry.key == key);
+        let position = entry.map_or(self.position, |entry| entry.key_at);
+        Self { position, ..self.key(key) }
+    }
+
+    /// The item `index` of a list.
+    pub(super) fn item(&self, index: usize) -> Self {
+        self.node.items().get(index).map_or_else(|| self.clone(), |node| self.on(node))
+    }
+
+    /// Pairs a list's values with their places.
+    pub(super) fn items<T>(&self, values: &'a [T]) -> impl Iterator<Item = (Self, &'a T)> {
+        values.iter().enumerate().map(|(index, value)| (self.item(index), value))
+    }
+
+    /// Whether something in here was faulty already, so that a lack is no new fault.
+    pub(super) fn damaged(&self) -> bool {
+        self.node.damaged
+    }
+
+    pub(super) fn reject(&self, message: impl Into<String>) {
+        self.push(Fault::at(self.file, self.position, &self.path, message));
+    }
+
+    pub(super) fn reject_with(&self, message: impl Into<String>, hint: Option<impl Into<String>>) {
+        let fault = Fault::at(self.file, self.position, &self.path, message);
+        self.push(Fault { hint: hint.map(Into::into), ..fault });
+    }
+
+    fn push(&self, fault: Fault) {
+        self.faults.borrow_mut().push(fault);
+    }
+
+    fn on(&self, node: &'a Node) -> Self {
+        Self { node, position: node.at, path: node.path.clone(), ..self.clone() }
+    }
+}

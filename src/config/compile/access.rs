@@ -1,0 +1,238 @@
+//! `access.yaml`: roles, bindings, teams, endpoints' facts and the revoked.
+
+use std::collections::BTreeMap;
+
+use super::limits;
+use crate::config::at::At;
+use crate::config::file::access as file;
+use crate::config::nearest;
+use crate::config::pending::{
+    Access, Binding, Pattern, Revoked, RoleRules, Rule, TeamLimits, TeamMembers, When,
+};
+use crate::names::{Action, Group, Role, Team, User, is_endpoint_name};
+
+/// The names that a reference may mean: those that the files spell, be they faulty or not.
+#[derive(Debug, Default)]
+pub(in crate::config) struct Known {
+    /// `None` when `sagegate.yaml` gave no issuers at all.
+    pub issuers: Option<Vec<String>>,
+    pub roles: Vec<String>,
+}
+
+pub(in crate::config) fn access(
+    at: &At<'_>,
+    file: &file::Access,
+    known: &Known,
+) -> (Access, Vec<TeamLimits>) {
+    let (roles, teams) = (at.key("roles"), at.key("teams"));
+    let members = file.teams.iter().map(|(name, one)| team(&teams, name, one, known)).collect();
+    let limits = file.teams.iter().map(|(name, one)| TeamLimits {
+        team: Team::new(name),
+        limits: limits::compile(&teams.key(name).key("limits"), &one.limits),
+    });
+    let access = Access {
+        roles: file.roles.iter().map(|(name, one)| role(&roles, name, one)).collect(),
+        bindings: bindings(&at.key("bindings"), &file.bindings, known),
+        teams: members,
+        revoked: revoked(&at.key("revoked"), &file.revoked, known),
+        endpoints: endpoints(&at.key("endpoints"), file),
+    };
+    let limits = limits.filter(|team| !team.limits.is_empty()).collect();
+    (access, limits)
+}
+
+fn role(at: &At<'_>, name: &str, file: &file::Role) -> RoleRules {
+    let (named, here) = (at.name(name), at.key(name));
+    check_plain(&named, name);
+    if file.permit.is_empty() && file.forbid.is_empty() && !here.damaged() {
+        named.reject_with("the role neither permits nor forbids", Some("give it a `permit`"));
+    }
+    let permits = here.key("permit");
+    for (at, permit) in permits.items(&file.permit) {
+        // Leaving a key out must not be the way to permit the most.
+        if permit.endpoints.is_none() && !at.damaged() {
+            at.reject_with("a permit names its `endpoints`", Some("`[\"*\"]` is every endpoint"));
+        }
+    }
+    RoleRules {
+        name: Role::new(name),
+        description: file.description.clone(),
+        permit: permits.items(&file.permit).map(|(at, one)| rule(&at, one)).collect(),
+        forbid: here.key("forbid").items(&file.forbid).map(|(at, one)| rule(&at, one)).collect(),
+    }
+}
+
+fn rule(at: &At<'_>, file: &file::Rule) -> Rule {
+    let here = at.key("endpoints");
+    let endpoints = file.endpoints.iter().flatten().enumerate();
+    Rule {
+        actions: file.actions.iter().flatten().copied().map(action).collect(),
+        endpoints: endpoints.map(|(n, text)| endpoint_pattern(&here.item(n), text)).collect(),
+        when: when(&at.key("when"), &file.when),
+    }
+}
+
+const fn action(file: file::Action) -> Action {
+    match file {
+        file::Action::InvokeEndpoint => Action::InvokeEndpoint,
+        file::Action::InvokeEndpointWithResponseStream => Action::InvokeEndpointWithResponseStream,
+        file::Action::InvokeEndpointAsync => Action::InvokeEndpointAsync,
+        file::Action::GetAsyncResult => Action::GetAsyncResult,
+        file::Action::DescribeEndpoint => Action::DescribeEndpoint,
+        file::Action::ListEndpoints => Action::ListEndpoints,
+    }
+}
+
+/// Endpoints compare without case, so a pattern is kept in lower case.
+fn endpoint_pattern(at: &At<'_>, text: &str) -> Pattern {
+    let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'*');
+    if text.is_empty() || text.len() > 128 || !text.bytes().all(good) {
+        at.reject_with(
+            format!("`{text}` matches no endpoint's name"),
+            Some("letters, digits, `-`, and `*` for any characters"),
+        );
+    }
+    Pattern::new(&text.to_ascii_lowercase())
+}
+
+fn when(at: &At<'_>, file: &file::When) -> When {
+    let all = |key: &str, texts: &file::Patterns| {
+        texts.as_ref().map(|texts| patterns(&at.key(key), texts))
+    };
+    let tags = at.key("tags");
+    let source_ips = file.source_ips.as_ref();
+    When {
+        tags: file
+            .tags
+            .iter()
+            .map(|(name, texts)| (name.clone(), tag_patterns(&tags.key(name), texts)))
+            .collect(),
+        target_variants: all("target_variants", &file.target_variants),
+        target_models: all("target_models", &file.target_models),
+        inference_components: all("inference_components", &file.inference_components),
+        container_hostnames: all("container_hostnames", &file.container_hostnames),
+        input_locations: all("input_locations", &file.input_locations),
+        output_extensions: all("output_extensions", &file.output_extensions),
+        source_ips: source_ips.map(|all| all.iter().map(|network| network.0).collect()),
+    }
+}
+
+fn tag_patterns(at: &At<'_>, texts: &[String]) -> Vec<Pattern> {
+    if texts.is_empty() && !at.damaged() {
+        at.reject("must not be empty");
+    }
+    patterns(at, texts)
+}
+
+fn patterns(at: &At<'_>, texts: &[String]) -> Vec<Pattern> {
+    let one = |(n, text): (usize, &String)| {
+        check_plain(&at.item(n), text);
+        Pattern::new(text)
+    };
+    texts.iter().enumerate().map(one).collect()
+}
+
+fn check_plain(at: &At<'_>, text: &str) {
+    if text.is_empty() || text.len() > 1024 || text.chars().any(char::is_control) {
+        at.reject("expected 1 to 1024 characters, none of them a control character");
+    }
+}
+
+fn bindings(at: &At<'_>, file: &[file::Binding], known: &Known) -> Vec<Binding> {
+    let one = |(n, binding): (usize, &file::Binding)| {
+        let here = at.item(n);
+        check_members(&here, "the binding", &binding.groups, &binding.users);
+        Binding {
+            groups: groups(&here.key("groups"), &binding.groups, known),
+            users: users(&here.key("users"), &binding.users, known),
+            roles: role_names(&here.key("roles"), &binding.roles, known),
+        }
+    };
+    file.iter().enumerate().map(one).collect()
+}
+
+fn role_names(at: &At<'_>, names: &[String], known: &Known) -> Vec<Role> {
+    for (n, name) in names.iter().enumerate() {
+        if !known.roles.contains(name) {
+            let hint = nearest::hint(name, known.roles.iter().map(String::as_str));
+            at.item(n).reject_with(format!("there is no role `{name}`"), hint);
+        }
+    }
+    names.iter().map(|name| Role::new(name.as_str())).collect()
+}
+
+fn team(at: &At<'_>, name: &str, file: &file::Team, known: &Known) -> TeamMembers {
+    let here = at.key(name);
+    check_plain(&at.name(name), name);
+    if !here.damaged() {
+        check_members(&at.name(name), "the team", &file.groups, &file.users);
+    }
+    TeamMembers {
+        name: Team::new(name),
+        groups: groups(&here.key("groups"), &file.groups, known),
+        users: users(&here.key("users"), &file.users, known),
+    }
+}
+
+fn check_members(at: &At<'_>, what: &str, groups: &[String], users: &[String]) {
+    if groups.is_empty() && users.is_empty() && !at.damaged() {
+        at.reject_with(format!("{what} is for nobody"), Some("give it `groups` or `users`"));
+    }
+}
+
+fn groups(at: &At<'_>, names: &[String], known: &Known) -> Vec<Group> {
+    check_qualified(at, names, known);
+    names.iter().map(|name| Group::new(name.as_str())).collect()
+}
+
+fn users(at: &At<'_>, names: &[String], known: &Known) -> Vec<User> {
+    check_qualified(at, names, known);
+    names.iter().map(|name| User::new(name.as_str())).collect()
+}
+
+/// Every user and group is `issuer/name`, of an issuer that exists.
+fn check_qualified(at: &At<'_>, names: &[String], known: &Known) {
+    for (n, name) in names.iter().enumerate() {
+        let here = at.item(n);
+        check_plain(&here, name);
+        let issuers = known.issuers.as_deref();
+        match name.split_once('/') {
+            None | Some(("" | _, "")) | Some(("", _)) => {
+                let issuer = issuers.and_then(<[_]>::first).map_or("issuer", String::as_str);
+                let hint = format!("such as `{issuer}/{}`", name.trim_matches('/'));
+                here.reject_with(format!("`{name}` does not say whose: write `issuer/name`"), Some(hint));
+            }
+            Some((issuer, _)) if issuers.is_some_and(|all| !all.iter().any(|one| one == issuer)) => {
+                let all = issuers.unwrap_or_default().iter().map(String::as_str);
+                let hint = nearest::hint(issuer, all);
+                here.reject_with(format!("there is no issuer `{issuer}`"), hint);
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn revoked(at: &At<'_>, file: &file::Revoked, known: &Known) -> Revoked {
+    let users = users(&at.key("users"), &file.users, known).into_iter().collect();
+    let ids = at.key("token_ids");
+    for (n, id) in file.token_ids.iter().enumerate() {
+        check_plain(&ids.item(n), id);
+    }
+    Revoked { users, token_ids: file.token_ids.iter().cloned().collect() }
+}
+
+fn endpoints(at: &At<'_>, file: &file::Access) -> BTreeMap<String, BTreeMap<String, String>> {
+    let mut all = BTreeMap::new();
+    for (name, facts) in file.endpoints.iter() {
+        if !is_endpoint_name(name) {
+            at.name(name).reject_with(
+                "is not an endpoint's name",
+                Some("at most 63 letters, digits and inner `-`"),
+            );
+        }
+        if all.insert(name.to_ascii_lowercase(), facts.tags.clone()).is_some() {
+            at.name(name).reject("the same endpoint a second time: case does not count");
+        }
+    }
+    all
+}

@@ -1,0 +1,227 @@
+//! `sagegate.yaml` without its issuers: listeners, upstream, record, log, dangers.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::url::{self, Plain};
+use crate::config::at::At;
+use crate::config::file::gateway as file;
+use crate::config::loaded::LogConfig;
+use crate::config::pending::{
+    AwsConfig, Durability, JournalConfig, ServerConfig, Timeouts, TlsFiles,
+};
+use crate::config::sources::{Sources, why};
+use crate::telemetry::log;
+
+pub(in crate::config) fn server(
+    at: &At<'_>,
+    file: &file::Gateway,
+    sources: &mut Sources,
+) -> ServerConfig {
+    let here = at.key("server");
+    let file::Server { listen, tls, max_body, body_memory, .. } = &file.server;
+    if max_body.0 == 0 {
+        here.key("max_body").reject("must not be zero");
+    }
+    if max_body > body_memory && !here.damaged() {
+        let message = format!("is more than `body_memory`, {body_memory}: such a body never fits");
+        here.key("max_body").reject(message);
+    }
+    let plaintext = tls.is_none() && !here.damaged() && !at.key("danger").damaged();
+    if plaintext && !listen.0.ip().is_loopback() && !file.danger.plaintext_listener {
+        here.key("listen").reject_with(
+            "without `tls`, tokens would cross the network in plaintext",
+            Some("give `server.tls`, listen on 127.0.0.1 as a sidecar does, or spell out `danger: { plaintext_listener: true }`"),
+        );
+    }
+    let tls = tls.as_ref().map(|tls| tls_files(&here.key("tls"), tls, sources));
+    ServerConfig { listen: listen.0, tls }
+}
+
+fn tls_files(at: &At<'_>, tls: &file::Tls, sources: &mut Sources) -> TlsFiles {
+    certificates(&at.key("certificate"), &tls.certificate, sources);
+    let key = at.key("private_key");
+    if let Some(pem) = read(&key, &tls.private_key, sources)
+        && PrivateKeyDer::from_pem_slice(&pem).is_err()
+    {
+        key.reject("the file holds no private key in PEM");
+    }
+    if let Some(path) = &tls.client_ca {
+        certificates(&at.key("client_ca"), path, sources);
+    }
+    TlsFiles {
+        certificate: sources.resolve(&tls.certificate),
+        private_key: sources.resolve(&tls.private_key),
+        client_ca: tls.client_ca.as_ref().map(|path| sources.resolve(path)),
+    }
+}
+
+/// Reads a bundle of certificates; `None` with a fault if it is none.
+pub(super) fn certificates(at: &At<'_>, path: &Path, sources: &mut Sources) -> Option<Vec<u8>> {
+    let pem = read(at, path, sources)?;
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    if all.is_ok_and(|all| !all.is_empty()) {
+        return Some(pem);
+    }
+    at.reject("the file holds no certificate in PEM");
+    None
+}
+
+fn read(at: &At<'_>, path: &Path, sources: &mut Sources) -> Option<Vec<u8>> {
+    let path = sources.resolve(path);
+    let bytes = sources.read(&path);
+    bytes
+        .inspect_err(|error| at.reject(format!("cannot read `{}`: {}", path.display(), why(error))))
+        .ok()
+}
+
+pub(in crate::config) fn admin(at: &At<'_>, file: &file::Gateway) -> SocketAddr {
+    let listen = file.admin.listen.0;
+    let judged = !at.key("danger").damaged() && !file.danger.public_admin;
+    if judged && !listen.ip().is_loopback() {
+        at.key("admin").key("listen").reject_with(
+            "the admin listener has no authentication, and its metrics name endpoints and teams",
+            Some("keep it on 127.0.0.1, or, to be probed and scraped from other pods, spell out `danger: { public_admin: true }`"),
+        );
+    }
+    listen
+}
+
+pub(in crate::config) fn aws(
+    at: &At<'_>,
+    file: &file::Gateway,
+    sources: &mut Sources,
+) -> AwsConfig {
+    let (here, aws) = (at.key("aws"), &file.aws);
+    let region = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+    };
+    if aws.region.as_deref().is_some_and(|text| !region(text)) {
+        here.key("region").reject_with("is not a region's name", Some("such as `us-east-1`"));
+    }
+    runtime_url(&here, file, at.key("danger").damaged());
+    let ca = aws.ca.as_ref().and_then(|path| certificates(&here.key("ca"), path, sources));
+    AwsConfig {
+        region: aws.region.clone(),
+        runtime_url: aws.runtime_url.clone(),
+        fips: aws.fips,
+        dual_stack: aws.dual_stack,
+        ca,
+        timeouts: timeouts(&here.key("timeouts"), &aws.timeouts),
+    }
+}
+
+fn runtime_url(at: &At<'_>, file: &file::Gateway, lenient: bool) {
+    let Some(text) = &file.aws.runtime_url else { return };
+    let here = at.key("runtime_url");
+    let on = file.danger.http_runtime_url || lenient;
+    url::check(&here, text, Plain { danger: "http_runtime_url", on });
+    if url::has_path(text) {
+        here.reject("a runtime URL has no path: the path comes from the call");
+    }
+    for (key, on) in [("fips", file.aws.fips), ("dual_stack", file.aws.dual_stack)] {
+        if on {
+            at.key(key).reject("chooses the region's host, and `runtime_url` gives another one");
+        }
+    }
+}
+
+fn timeouts(at: &At<'_>, file: &file::Timeouts) -> Timeouts {
+    let file::Timeouts { connect, response_head, stream_idle, stream } = file;
+    Timeouts {
+        connect: not_zero(&at.key("connect"), connect.0),
+        response_head: not_zero(&at.key("response_head"), response_head.0),
+        stream_idle: not_zero(&at.key("stream_idle"), stream_idle.0),
+        stream: not_zero(&at.key("stream"), stream.0),
+    }
+}
+
+pub(super) fn not_zero(at: &At<'_>, span: Duration) -> Duration {
+    if span.is_zero() {
+        at.reject("must not be zero");
+    }
+    span
+}
+
+pub(in crate::config) fn journal(
+    at: &At<'_>,
+    file: &file::Audit,
+    sources: &Sources,
+) -> JournalConfig {
+    let here = at.key("audit");
+    if file.directory.is_none() && !file.stdout && !here.damaged() {
+        here.reject_with(
+            "the record has nowhere to go",
+            Some("give `directory`, or leave `stdout` on"),
+        );
+    }
+    if file.rotate_size.0 == 0 {
+        here.key("rotate_size").reject("must not be zero");
+    }
+    JournalConfig {
+        directory: file.directory.as_ref().map(|path| sources.resolve(path)),
+        stdout: file.stdout,
+        durability: durability(&here.key("durability"), file.durability),
+        rotate_size: file.rotate_size.0,
+        queue: usize::try_from(file.queue).unwrap_or(usize::MAX),
+    }
+}
+
+fn durability(at: &At<'_>, file: file::Durability) -> Durability {
+    match file {
+        file::Durability::Memory => Durability::Memory,
+        file::Durability::Write => Durability::Write,
+        file::Durability::Fsync => {
+            at.reject_with(
+                "`fsync` is not available in this version",
+                Some("`write` survives the process, though not the machine"),
+            );
+            Durability::Write
+        }
+    }
+}
+
+pub(in crate::config) fn log(file: &file::Log) -> LogConfig {
+    let level = match file.level {
+        file::Level::Error => tracing::Level::ERROR,
+        file::Level::Warn => tracing::Level::WARN,
+        file::Level::Info => tracing::Level::INFO,
+        file::Level::Debug => tracing::Level::DEBUG,
+        file::Level::Trace => tracing::Level::TRACE,
+    };
+    let format = match file.format {
+        file::Format::Json => log::Format::Json,
+        file::Format::Text => log::Format::Text,
+    };
+    LogConfig { level, format }
+}
+
+/// The dangers that are on, for start-up to warn about.
+pub(in crate::config) fn dangers(file: &file::Danger) -> Vec<&'static str> {
+    let file::Danger { plaintext_listener, http_issuers, http_runtime_url, public_admin } = *file;
+    let all = [
+        ("plaintext_listener", plaintext_listener),
+        ("http_issuers", http_issuers),
+        ("http_runtime_url", http_runtime_url),
+        ("public_admin", public_admin),
+    ];
+    all.into_iter().filter_map(|(name, on)| on.then_some(name)).collect()
+}
+
+/// The directory of policies, and its files; a fault if it cannot be read.
+pub(in crate::config) fn policy_paths(
+    at: &At<'_>,
+    file: &file::Gateway,
+    sources: &Sources,
+) -> Option<(PathBuf, Vec<PathBuf>)> {
+    let directory = sources.resolve(file.policies.as_ref()?);
+    let paths = crate::config::sources::policies(&directory).inspect_err(|error| {
+        let message = format!("cannot read the directory `{}`: {}", directory.display(), why(error));
+        at.key("policies").reject(message);
+    });
+    Some((directory, paths.ok()?))
+}

@@ -1,0 +1,161 @@
+//! What is wrong with the files: where it stands, what it is, what to do about it.
+//!
+//! Faults are collected and never thrown one at a time, so that a user corrects a file once.
+//! Invariant: a fault names a file, and whenever the file could be read, a line and a column.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+/// A place in a file; lines and columns count from 1, and 0 stands for the whole file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Position {
+    pub line: usize,
+    pub column: usize,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    pub file: PathBuf,
+    #[serde(flatten)]
+    pub position: Position,
+    /// The key as one would spell its way to it: `issuers.corp.algorithms[0]`; may be empty.
+    pub key: String,
+    pub message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Fault {
+    /// A fault of a whole file: it is missing, or is no YAML at all.
+    pub fn of_file(file: &Path, message: impl Into<String>) -> Self {
+        Self::at(file, Position::default(), "", message)
+    }
+
+    /// A fault at a place, for other rooms' files too (a Cedar policy has no key).
+    pub fn at(
+        file: &Path,
+        position: Position,
+        key: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        let (key, message) = (key.into(), message.into());
+        Self { file: file.to_owned(), position, key, message, hint: None }
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if self.position.line > 0 {
+            write!(f, ":{}:{}", self.position.line, self.position.column)?;
+        }
+        if !self.key.is_empty() {
+            write!(f, ": {}", self.key)?;
+        }
+        write!(f, ": {}", self.message)?;
+        if let Some(hint) = &self.hint {
+            write!(f, "\n  hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Every fault of one attempt to load, sorted by file and line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Faults(Vec<Fault>);
+
+impl Faults {
+    pub fn push(&mut self, fault: Fault) {
+        // The place where it belongs, so that whoever looks finds a sorted list.
+        let key = |f: &Fault| (f.file.clone(), f.position);
+        let place = self.0.partition_point(|other| key(other) <= key(&fault));
+        if !self.0.contains(&fault) {
+            self.0.insert(place, fault);
+        }
+    }
+
+    pub fn extend(&mut self, faults: impl IntoIterator<Item = Fault>) {
+        faults.into_iter().for_each(|fault| self.push(fault));
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Fault> {
+        self.0.iter()
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<Fault> for Faults {
+    fn from(fault: Fault) -> Self {
+        Self(vec![fault])
+    }
+}
+
+impl IntoIterator for Faults {
+    type Item = Fault;
+    type IntoIter = std::vec::IntoIter<Fault>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, fault) in self.0.iter().enumerate() {
+            let newline = if n == 0 { "" } else { "\n" };
+            write!(f, "{newline}{fault}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Faults {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(line: usize, message: &str) -> Fault {
+        Fault::at(Path::new("a.yaml"), Position { line, column: 3 }, "a.b", message)
+    }
+
+    #[test]
+    fn faults_print_sorted_with_place_key_and_hint() {
+        let mut faults = Faults::from(fault(9, "late"));
+        faults.push(fault(2, "unknown key").hint("did you mean `c`?"));
+        faults.push(Fault::of_file(Path::new("a.yaml"), "whole"));
+        faults.push(fault(9, "late"));
+        assert_eq!(
+            faults.to_string(),
+            "a.yaml: whole\n\
+             a.yaml:2:3: a.b: unknown key\n  hint: did you mean `c`?\n\
+             a.yaml:9:3: a.b: late"
+        );
+    }
+
+    #[test]
+    fn faults_are_json_for_tools() {
+        let json = serde_json::to_value(Faults::from(fault(2, "m"))).unwrap();
+        let want = serde_json::json!([
+            {"file": "a.yaml", "line": 2, "column": 3, "key": "a.b", "message": "m"}
+        ]);
+        assert_eq!(json, want);
+    }
+}

@@ -1,0 +1,156 @@
+//! From a path to everything compiled: the one way in.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::at::At;
+use super::compile::access::{Known, access};
+use super::compile::{gateway, issuers};
+use super::expand::{Environment, expand};
+use super::fault::{Fault, Faults};
+use super::file;
+use super::loaded::Loaded;
+use super::pending::{Access, PolicyFile, TeamLimits};
+use super::schema::{self, Schema};
+use super::shape;
+use super::sources::{Sources, why};
+use super::yaml::{self, Node, Value};
+
+/// Reads `path` (`sagegate.yaml`) and what it names, with `env` for `${…}`.
+///
+/// # Errors
+/// Every fault of both files that can be told, sorted by file and line.
+pub fn load(path: &Path, env: &Environment<'_>) -> Result<Loaded, Faults> {
+    let mut sources = Sources::beside(path);
+    let faults = RefCell::default();
+    let loaded = load_both(path, env, &mut sources, &faults);
+    let faults = faults.into_inner();
+    match loaded {
+        Some(loaded) if faults.is_empty() => Ok(Loaded { sources: sources.into_read(), ..loaded }),
+        Some(_) | None if !faults.is_empty() => Err(faults),
+        _ => Err(Fault::of_file(path, "could not be read, for no reason that was told").into()),
+    }
+}
+
+/// A file, twice: as it was written, for its names, and what of it fits its schema.
+struct Read<T> {
+    raw: Node,
+    fitting: Option<(Node, T)>,
+}
+
+fn load_both(
+    path: &Path,
+    env: &Environment<'_>,
+    sources: &mut Sources,
+    faults: &RefCell<Faults>,
+) -> Option<Loaded> {
+    let main: Read<file::gateway::Gateway> =
+        read(path, env, &schema::GATEWAY, sources, &mut faults.borrow_mut())?;
+    let rules = access_path(&main, sources)
+        .map(|path| {
+            let read = read(&path, env, &schema::ACCESS, sources, &mut faults.borrow_mut());
+            compile_access(&path, &main.raw, read?, faults)
+        });
+    let (node, file) = main.fitting.as_ref()?;
+    compile(&At::top(path, node, faults), file, sources, rules.flatten())
+}
+
+/// Where the access file is, even if other parts of the main file are faulty.
+fn access_path<T>(main: &Read<T>, sources: &Sources) -> Option<PathBuf> {
+    match main.raw.get("access").map(|node| &node.value) {
+        None => Some(sources.resolve(Path::new("access.yaml"))),
+        Some(Value::Text(text)) => Some(sources.resolve(Path::new(text))),
+        Some(_) => None,
+    }
+}
+
+fn read<T: for<'de> Deserialize<'de>>(
+    path: &Path,
+    env: &Environment<'_>,
+    schema: &Schema,
+    sources: &mut Sources,
+    faults: &mut Faults,
+) -> Option<Read<T>> {
+    let told = |error: std::io::Error| Fault::of_file(path, format!("cannot be read: {}", why(&error)));
+    let bytes = sources.read(path).map_err(told);
+    let text = bytes.and_then(|bytes| {
+        String::from_utf8(bytes).map_err(|_| Fault::of_file(path, "is not a text in UTF-8"))
+    });
+    let tree = text.and_then(|text| yaml::parse(path, &text, faults));
+    let mut raw = tree.map_err(|fault| faults.push(fault)).ok()?;
+    expand(path, &mut raw, env, faults);
+    let node = shape::check(path, raw.clone(), schema, faults);
+    let fitting = node.and_then(|node| {
+        let told = |error| Fault::of_file(path, format!("does not fit its own schema: {error}"));
+        let typed = T::deserialize(&node).map_err(told);
+        typed.map_err(|fault| faults.push(fault)).ok().map(|typed| (node, typed))
+    });
+    Some(Read { raw, fitting })
+}
+
+fn compile_access(
+    path: &Path,
+    main: &Node,
+    read: Read<file::access::Access>,
+    faults: &RefCell<Faults>,
+) -> Option<(Access, Vec<TeamLimits>)> {
+    let names = |node: &Node| node.entries().iter().map(|entry| entry.key.clone()).collect();
+    let known = Known {
+        issuers: main.get("issuers").map(names),
+        roles: read.raw.get("roles").map(names).unwrap_or_default(),
+    };
+    let (node, file) = read.fitting?;
+    Some(access(&At::top(path, &node, faults), &file, &known))
+}
+
+fn compile(
+    at: &At<'_>,
+    file: &file::gateway::Gateway,
+    sources: &mut Sources,
+    rules: Option<(Access, Vec<TeamLimits>)>,
+) -> Option<Loaded> {
+    let server = gateway::server(at, file, sources);
+    let aws = gateway::aws(at, file, sources);
+    let issuers = issuers::issuers(at, file, sources);
+    let (admin, journal) = (gateway::admin(at, file), gateway::journal(at, &file.audit, sources));
+    let (policies_dir, policies) = policies(at, file, sources);
+    let (access, limits) = rules?;
+    Some(Loaded {
+        server,
+        max_body: file.server.max_body.0,
+        body_memory: file.server.body_memory.0,
+        drain_timeout: file.server.drain_timeout.0,
+        admin,
+        aws,
+        issuers,
+        access,
+        limits,
+        policies,
+        journal,
+        log: gateway::log(&file.log),
+        dangers: gateway::dangers(&file.danger),
+        sources: Vec::new(),
+        policies_dir,
+    })
+}
+
+fn policies(
+    at: &At<'_>,
+    file: &file::gateway::Gateway,
+    sources: &mut Sources,
+) -> (Option<PathBuf>, Vec<PolicyFile>) {
+    let Some((directory, paths)) = gateway::policy_paths(at, file, sources) else {
+        return (None, Vec::new());
+    };
+    let one = |path: &PathBuf| {
+        let told = |reason: String| {
+            at.key("policies").reject(format!("cannot read `{}`: {reason}", path.display()));
+        };
+        let bytes = sources.read(path).map_err(|error| told(why(&error))).ok()?;
+        let text = String::from_utf8(bytes).map_err(|_| told("it is not UTF-8".to_owned())).ok()?;
+        Some(PolicyFile { name: path.display().to_string(), text })
+    };
+    (Some(directory), paths.iter().filter_map(one).collect())
+}

@@ -1,0 +1,94 @@
+//! Reads the files that a configuration is made of, and remembers each by its hash.
+//!
+//! Everything is read here, once, bounded: what was checked is what is used, and what is
+//! remembered is what a change is noticed by.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+use super::loaded::Source;
+
+/// Ten thousand roles are some 2 MiB; whatever is larger is another kind of file.
+const MAX_FILE: u64 = 32 << 20;
+
+/// The files read so far; paths are relative to `base`.
+#[derive(Debug)]
+pub(super) struct Sources {
+    base: PathBuf,
+    read: Vec<Source>,
+}
+
+impl Sources {
+    /// Paths will be relative to the folder of `main`.
+    pub(super) fn beside(main: &Path) -> Self {
+        let base = main.parent().unwrap_or(Path::new("")).to_owned();
+        Self { base, read: Vec::new() }
+    }
+
+    pub(super) fn resolve(&self, path: &Path) -> PathBuf {
+        self.base.join(path)
+    }
+
+    /// Reads a file whose path is resolved already.
+    pub(super) fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
+        let bytes = read(path)?;
+        let sha256 = hex(digest(&SHA256, &bytes).as_ref());
+        if !self.read.iter().any(|source| source.path == path) {
+            self.read.push(Source { path: path.to_owned(), sha256 });
+        }
+        Ok(bytes)
+    }
+
+    pub(super) fn into_read(self) -> Vec<Source> {
+        self.read
+    }
+}
+
+/// The `*.cedar` files of a directory, sorted by name.
+pub(super) fn policies(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(directory)?;
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths = paths.collect::<io::Result<Vec<_>>>()?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "cedar"));
+    paths.sort();
+    Ok(paths)
+}
+
+/// The hash of what a file holds now.
+pub(super) fn sha256(path: &Path) -> io::Result<String> {
+    Ok(hex(digest(&SHA256, &read(path)?).as_ref()))
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    // Asked before it is opened: opening a pipe would wait for its writer.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(io::Error::other("it is larger than 32MiB"));
+    }
+    Ok(bytes)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// Why a file could not be read, without the noise of `os error 2`.
+pub(super) fn why(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "it may not be read (permissions)".to_owned(),
+        _ => error.to_string(),
+    }
+}
