@@ -107,6 +107,10 @@ impl Writer {
         if self.sink.recover(error)? == Resume::LineStart {
             *done = line_start(bytes, *done);
         }
+        if *done == 0 {
+            return self.attempt(bytes, done);
+        }
+        // Not `prepare` in the middle of a line: the rest must follow in the same file.
         self.drain(bytes, done)
     }
 
@@ -147,6 +151,49 @@ fn line_start(bytes: &[u8], done: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::journal::Durability;
+    use crate::audit::queue::Limits;
+    use crate::telemetry::metrics::Metrics;
+
+    /// Takes bytes only after a `prepare` that went well, of which the first does not.
+    struct Unprepared {
+        tries: u32,
+        ready: bool,
+    }
+
+    impl Sink for Unprepared {
+        fn name(&self) -> &'static str {
+            "unprepared"
+        }
+
+        fn prepare(&mut self) -> io::Result<()> {
+            self.tries += 1;
+            self.ready = self.tries > 1;
+            if self.ready { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+        }
+
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.ready { Ok(bytes.len()) } else { Err(io::ErrorKind::NotFound.into()) }
+        }
+
+        fn recover(&mut self, _: &io::Error) -> io::Result<Resume> {
+            Ok(Resume::NextByte)
+        }
+    }
+
+    #[test]
+    fn a_sink_that_could_not_prepare_is_prepared_again_before_it_is_written() {
+        let queue = Arc::new(Queue::new(Durability::Write, Limits { places: 9, bytes: 99 }));
+        let metrics = Metrics::new().unwrap();
+        let sink = Box::new(Unprepared { tries: 0, ready: false });
+        let writer = Writer::new(Arc::clone(&queue), sink, None, &metrics.audit_events);
+        queue.reserve().unwrap();
+        queue.append(b"", b"\n");
+        queue.shutdown();
+        writer.run();
+        let count = |result| metrics.audit_events.with_label_values(&["unprepared", result]).get();
+        assert_eq!((count("failed"), count("written"), count("lost")), (1, 1, 0));
+    }
 
     #[test]
     fn a_line_starts_after_the_newline_before_it() {
