@@ -33,10 +33,7 @@ impl Admin {
             "/livez" => page(StatusCode::OK, "ok\n".to_owned()),
             "/readyz" => self.ready(),
             "/metrics" => self.metrics(),
-            _ => page(
-                StatusCode::NOT_FOUND,
-                "here are /livez, /readyz and /metrics\n".to_owned(),
-            ),
+            _ => page(StatusCode::NOT_FOUND, "here are /livez, /readyz and /metrics\n".to_owned()),
         }
     }
 

@@ -29,7 +29,7 @@ const COPY_BYTES: usize = 4 * 1024 * 1024;
 /// What the end of the copy may cost at shutdown, when the journal itself is complete.
 const COPY_GRACE: Duration = Duration::from_secs(1);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalConfig {
     /// Where the `*.jsonl` files go; `None` makes standard output the journal.
     pub directory: Option<PathBuf>,

@@ -13,15 +13,13 @@ pub(super) fn check(path: &Path) -> ExitCode {
     for danger in &loaded.dangers {
         say_error(&format!("warning: `danger.{danger}` is on"));
     }
+    let reads: Vec<_> = loaded.policy.footprint().inputs().map(|input| input.as_str()).collect();
     say(&format!(
-        "{}: ok ({} issuers, {} roles, {} bindings, {} teams, {} policy files; policy {})",
+        "{}: ok\npolicy: {}\ndecisions read: {}{}",
         path.display(),
-        loaded.issuers.len(),
-        loaded.policy.counts().roles,
-        loaded.policy.counts().bindings,
-        loaded.policy.counts().teams,
-        loaded.policy.counts().files,
         loaded.policy.version(),
+        if reads.is_empty() { "role, action, endpoint".to_owned() } else { reads.join(", ") },
+        if loaded.policy.uncacheable() { " (not cached)" } else { "" },
     ));
     ExitCode::SUCCESS
 }

@@ -10,6 +10,7 @@
 //! made at start and leaves with the process. The two stand-ins serve the tests too.
 
 mod client;
+mod command;
 mod files;
 pub mod issuer;
 mod loopback;
@@ -37,6 +38,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
 use self::client::Client;
+pub use self::command::Demo;
 pub use self::files::Examples;
 use self::files::{Files, FilesError, Local};
 use self::issuer::Issuer;

@@ -102,8 +102,7 @@ impl Question {
 }
 
 fn endpoint(name: &str) -> Result<Endpoint, String> {
-    Endpoint::parse(name)
-        .ok_or_else(|| "at most 63 letters, digits and inner hyphens".to_owned())
+    Endpoint::parse(name).ok_or_else(|| "at most 63 letters, digits and inner hyphens".to_owned())
 }
 
 fn tag(text: &str) -> Result<(String, String), String> {

@@ -45,11 +45,8 @@ async fn serve(path: &Path, loaded: Loaded, metrics: Metrics) -> ExitCode {
     for danger in &loaded.dangers {
         tracing::warn!("`danger.{danger}` is on");
     }
-    let (watch, terminate, interrupt) = (
-        Watch::new(&loaded),
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    );
+    let (watch, terminate, interrupt) =
+        (Watch::new(&loaded), signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let (Ok(mut watch), Ok(mut terminate), Ok(mut interrupt)) = (watch, terminate, interrupt)
     else {
         tracing::error!("the process's signals cannot be listened for");

@@ -66,6 +66,11 @@ impl<'a> At<'a> {
         self.push(Fault { hint: hint.map(Into::into), ..fault });
     }
 
+    /// Faults of other files that were found on the way.
+    pub(super) fn extend(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.faults.borrow_mut().extend(faults);
+    }
+
     fn push(&self, fault: Fault) {
         self.faults.borrow_mut().push(fault);
     }

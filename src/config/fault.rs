@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::policy::PolicyFault;
+
 /// A place in a file; lines and columns count from 1, and 0 stands for the whole file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Position {
@@ -49,6 +51,13 @@ impl Fault {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+}
+
+impl From<PolicyFault> for Fault {
+    fn from(PolicyFault { file, line, column, message, hint }: PolicyFault) -> Self {
+        let fault = Self::at(Path::new(&file), Position { line, column }, "", message);
+        Self { hint, ..fault }
     }
 }
 

@@ -17,15 +17,17 @@ use super::schema::{self, Schema};
 use super::shape;
 use super::sources::{Sources, why};
 use super::yaml::{self, Node, Value};
+use crate::policy::Policy;
+use crate::telemetry::metrics::Metrics;
 
 /// Reads `path` (`sagegate.yaml`) and what it names, with `env` for `${…}`.
 ///
 /// # Errors
 /// Every fault of both files that can be told, sorted by file and line.
-pub fn load(path: &Path, env: &Environment<'_>) -> Result<Loaded, Faults> {
+pub fn load(path: &Path, env: &Environment<'_>, metrics: &Metrics) -> Result<Loaded, Faults> {
     let mut sources = Sources::beside(path);
     let faults = RefCell::default();
-    let loaded = load_both(path, env, &mut sources, &faults);
+    let loaded = load_both(path, env, metrics, &mut sources, &faults);
     let faults = faults.into_inner();
     match loaded {
         Some(loaded) if faults.is_empty() => Ok(Loaded { sources: sources.into_read(), ..loaded }),
@@ -43,18 +45,18 @@ struct Read<T> {
 fn load_both(
     path: &Path,
     env: &Environment<'_>,
+    metrics: &Metrics,
     sources: &mut Sources,
     faults: &RefCell<Faults>,
 ) -> Option<Loaded> {
     let main: Read<file::gateway::Gateway> =
         read(path, env, &schema::GATEWAY, sources, &mut faults.borrow_mut())?;
-    let rules = access_path(&main, sources)
-        .map(|path| {
-            let read = read(&path, env, &schema::ACCESS, sources, &mut faults.borrow_mut());
-            compile_access(&path, &main.raw, read?, faults)
-        });
+    let rules = access_path(&main, sources).map(|path| {
+        let read = read(&path, env, &schema::ACCESS, sources, &mut faults.borrow_mut());
+        compile_access(&path, &main.raw, read?, faults)
+    });
     let (node, file) = main.fitting.as_ref()?;
-    compile(&At::top(path, node, faults), file, sources, rules.flatten())
+    compile(&At::top(path, node, faults), file, metrics, sources, rules.flatten())
 }
 
 /// Where the access file is, even if other parts of the main file are faulty.
@@ -73,7 +75,8 @@ fn read<T: for<'de> Deserialize<'de>>(
     sources: &mut Sources,
     faults: &mut Faults,
 ) -> Option<Read<T>> {
-    let told = |error: std::io::Error| Fault::of_file(path, format!("cannot be read: {}", why(&error)));
+    let told =
+        |error: std::io::Error| Fault::of_file(path, format!("cannot be read: {}", why(&error)));
     let bytes = sources.read(path).map_err(told);
     let text = bytes.and_then(|bytes| {
         String::from_utf8(bytes).map_err(|_| Fault::of_file(path, "is not a text in UTF-8"))
@@ -108,6 +111,7 @@ fn compile_access(
 fn compile(
     at: &At<'_>,
     file: &file::gateway::Gateway,
+    metrics: &Metrics,
     sources: &mut Sources,
     rules: Option<(Access, Vec<TeamLimits>)>,
 ) -> Option<Loaded> {
@@ -117,6 +121,8 @@ fn compile(
     let (admin, journal) = (gateway::admin(at, file), gateway::journal(at, &file.audit, sources));
     let (policies_dir, policies) = policies(at, file, sources);
     let (access, limits) = rules?;
+    let policy = Policy::compile(access, &policies, metrics);
+    let policy = policy.map_err(|wrong| at.extend(wrong.into_iter().map(Fault::from))).ok()?;
     Some(Loaded {
         server,
         max_body: file.server.max_body.0,
@@ -125,9 +131,8 @@ fn compile(
         admin,
         aws,
         issuers,
-        access,
+        policy,
         limits,
-        policies,
         journal,
         log: gateway::log(&file.log),
         dangers: gateway::dangers(&file.danger),

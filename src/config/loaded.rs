@@ -6,13 +6,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::pending::{
-    Access, AwsConfig, IssuerConfig, JournalConfig, PolicyFile, ServerConfig, TeamLimits,
-};
+use super::pending::{AwsConfig, IssuerConfig, JournalConfig, ServerConfig, TeamLimits};
+use crate::policy::Policy;
 use crate::telemetry::log;
 
 /// Both files, compiled into the rooms' own types.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Loaded {
     pub server: ServerConfig,
     /// Bytes of one request's body, at most.
@@ -25,10 +24,9 @@ pub struct Loaded {
     pub admin: SocketAddr,
     pub aws: AwsConfig,
     pub issuers: Vec<IssuerConfig>,
-    pub access: Access,
+    /// The roles and `policies/*.cedar`, compiled.
+    pub policy: Policy,
     pub limits: Vec<TeamLimits>,
-    /// `policies/*.cedar`, sorted by name.
-    pub policies: Vec<PolicyFile>,
     pub journal: JournalConfig,
     pub log: LogConfig,
     /// The options under `danger:` that are on; start-up warns about each.

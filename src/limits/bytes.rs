@@ -36,6 +36,11 @@ impl BodyMemory {
         Some(BodyGuard { pool: Arc::clone(&self.0), held })
     }
 
+    /// The bound.
+    pub fn capacity(&self) -> u64 {
+        self.0.bytes
+    }
+
     /// Bytes held now.
     pub fn used(&self) -> u64 {
         self.0.used.load(Ordering::Relaxed)

@@ -200,9 +200,14 @@ fn check_qualified(at: &At<'_>, names: &[String], known: &Known) {
             None | Some(("" | _, "")) | Some(("", _)) => {
                 let issuer = issuers.and_then(<[_]>::first).map_or("issuer", String::as_str);
                 let hint = format!("such as `{issuer}/{}`", name.trim_matches('/'));
-                here.reject_with(format!("`{name}` does not say whose: write `issuer/name`"), Some(hint));
+                here.reject_with(
+                    format!("`{name}` does not say whose: write `issuer/name`"),
+                    Some(hint),
+                );
             }
-            Some((issuer, _)) if issuers.is_some_and(|all| !all.iter().any(|one| one == issuer)) => {
+            Some((issuer, _))
+                if issuers.is_some_and(|all| !all.iter().any(|one| one == issuer)) =>
+            {
                 let all = issuers.unwrap_or_default().iter().map(String::as_str);
                 let hint = nearest::hint(issuer, all);
                 here.reject_with(format!("there is no issuer `{issuer}`"), hint);

@@ -220,7 +220,8 @@ pub(in crate::config) fn policy_paths(
 ) -> Option<(PathBuf, Vec<PathBuf>)> {
     let directory = sources.resolve(file.policies.as_ref()?);
     let paths = crate::config::sources::policies(&directory).inspect_err(|error| {
-        let message = format!("cannot read the directory `{}`: {}", directory.display(), why(error));
+        let message =
+            format!("cannot read the directory `{}`: {}", directory.display(), why(error));
         at.key("policies").reject(message);
     });
     Some((directory, paths.ok()?))

@@ -77,7 +77,10 @@ fn check_times(at: &At<'_>, file: &file::Issuer) {
         at.key("leeway").reject("must be at most 10m: expired tokens work for as long");
     }
     if file.jwks_max_stale < file.jwks_refresh && !at.damaged() {
-        let message = format!("is less than `jwks_refresh`, {}: keys would always be stale", file.jwks_refresh);
+        let message = format!(
+            "is less than `jwks_refresh`, {}: keys would always be stale",
+            file.jwks_refresh
+        );
         at.key("jwks_max_stale").reject(message);
     }
 }

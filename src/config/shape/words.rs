@@ -54,7 +54,9 @@ fn wrong_type(node: &Node, kind: &TypeKind, subschema: &Json) -> Words {
     let expected = match (unit, options) {
         (Some(words), _) => words.to_owned(),
         (None, Some(options)) => format!("one of {options}"),
-        (None, None) => types.iter().map(|name| with_article(name)).collect::<Vec<_>>().join(" or "),
+        (None, None) => {
+            types.iter().map(|name| with_article(name)).collect::<Vec<_>>().join(" or ")
+        }
     };
     let hint = unit.is_none().then(|| retype(node, &types)).flatten();
     (format!("expected {expected}, found {}", shown(node)), hint)
