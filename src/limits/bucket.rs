@@ -261,7 +261,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #![proptest_config(ProptestConfig::with_cases(500))]
 
         #[test]
         fn no_span_holds_more_than_the_burst_and_its_share_of_the_rate(
@@ -290,6 +290,25 @@ mod tests {
             }
             never.latest = real.latest;
             prop_assert!(outlook(&real) >= outlook(&never));
+        }
+
+        #[test]
+        fn beyond_what_is_remembered_a_place_counts_as_moved_further_never_less(
+            returns in prop::collection::vec((0_u64..300, 0_u64..3, 1_u64..9), 0..150),
+        ) {
+            let (mut bucket, mut taken, mut all) = (bucket(1, SECOND, 1), 300, Vec::new());
+            for (order, more, amount) in returns {
+                taken += more;
+                bucket.remember(Return { order, until: taken, amount });
+                all.push((order, taken, amount));
+            }
+            prop_assert!(bucket.returns.len() <= RETURNS);
+            for place in 0..taken {
+                let ahead = all.iter().filter(|(order, until, _)| (*order..*until).contains(&place));
+                let exact: u64 = ahead.filter(|(order, ..)| *order != place).map(|one| one.2).sum();
+                prop_assert!(bucket.moved(place) >= exact);
+                prop_assert!(all.len() > RETURNS || bucket.moved(place) == exact);
+            }
         }
 
         #[test]
