@@ -20,15 +20,20 @@ mod fault;
 pub mod file;
 mod load;
 mod loaded;
-pub mod pending;
 mod nearest;
+pub mod pending;
+mod reload;
 mod schema;
 mod shape;
 mod sources;
 mod typed;
 mod yaml;
 
-pub use fault::{Fault, Faults, Position};
 pub use expand::Environment;
+pub use fault::{Fault, Faults, Position};
 pub use load::load;
 pub use loaded::{Loaded, LogConfig, Source};
+pub use reload::Watch;
+
+#[cfg(test)]
+mod tests;

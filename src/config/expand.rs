@@ -54,7 +54,8 @@ fn expanded(text: &str, env: &Environment<'_>) -> Result<String, String> {
 
 fn value(name: &str, env: &Environment<'_>) -> Result<String, String> {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(word) {
+    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(word)
+    {
         return Err(format!("`${{{name}}}` does not name a variable"));
     }
     env(name).ok_or_else(|| format!("the environment has no variable `{name}`"))

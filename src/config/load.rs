@@ -48,11 +48,10 @@ fn load_both(
 ) -> Option<Loaded> {
     let main: Read<file::gateway::Gateway> =
         read(path, env, &schema::GATEWAY, sources, &mut faults.borrow_mut())?;
-    let rules = access_path(&main, sources)
-        .map(|path| {
-            let read = read(&path, env, &schema::ACCESS, sources, &mut faults.borrow_mut());
-            compile_access(&path, &main.raw, read?, faults)
-        });
+    let rules = access_path(&main, sources).map(|path| {
+        let read = read(&path, env, &schema::ACCESS, sources, &mut faults.borrow_mut());
+        compile_access(&path, &main.raw, read?, faults)
+    });
     let (node, file) = main.fitting.as_ref()?;
     compile(&At::top(path, node, faults), file, sources, rules.flatten())
 }
@@ -73,7 +72,8 @@ fn read<T: for<'de> Deserialize<'de>>(
     sources: &mut Sources,
     faults: &mut Faults,
 ) -> Option<Read<T>> {
-    let told = |error: std::io::Error| Fault::of_file(path, format!("cannot be read: {}", why(&error)));
+    let told =
+        |error: std::io::Error| Fault::of_file(path, format!("cannot be read: {}", why(&error)));
     let bytes = sources.read(path).map_err(told);
     let text = bytes.and_then(|bytes| {
         String::from_utf8(bytes).map_err(|_| Fault::of_file(path, "is not a text in UTF-8"))
@@ -96,10 +96,14 @@ fn compile_access(
     read: Read<file::access::Access>,
     faults: &RefCell<Faults>,
 ) -> Option<(Access, Vec<TeamLimits>)> {
-    let names = |node: &Node| node.entries().iter().map(|entry| entry.key.clone()).collect();
+    let names = |node: &'_ Node, key| -> Vec<String> {
+        let entries = node.get(key).map(Node::entries).unwrap_or_default();
+        entries.iter().map(|entry| entry.key.clone()).collect()
+    };
+    let issuers = names(main, "issuers");
     let known = Known {
-        issuers: main.get("issuers").map(names),
-        roles: read.raw.get("roles").map(names).unwrap_or_default(),
+        issuers: Some(issuers).filter(|issuers| !issuers.is_empty()),
+        roles: names(&read.raw, "roles").into_iter().collect(),
     };
     let (node, file) = read.fitting?;
     Some(access(&At::top(path, &node, faults), &file, &known))

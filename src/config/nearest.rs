@@ -1,7 +1,10 @@
 //! "Did you mean": the known name that a wrong one was probably meant to be.
 
 /// The nearest of `known`, if it is near enough to be a slip rather than another word.
-pub(super) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(
+    wrong: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let plain = plain(wrong);
     let slips = plain.chars().count() / 3;
     let distance = |name: &str| strsim::damerau_levenshtein(&plain, &self::plain(name));

@@ -11,9 +11,9 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
+use super::file::UNITS;
 use super::file::access::Access;
 use super::file::gateway::Gateway;
-use super::file::UNITS;
 
 /// A file's schema, ready to check with. `None` if it were none, which a test excludes.
 pub(super) struct Schema {
@@ -27,10 +27,10 @@ pub(super) static ACCESS: LazyLock<Schema> = LazyLock::new(schema::<Access>);
 fn schema<T: JsonSchema>() -> Schema {
     let json = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>();
     let json = json.to_value();
-    let options = UNITS.iter().fold(
-        jsonschema::options().should_validate_formats(true),
-        |options, unit| options.with_format(unit.format, unit.valid),
-    );
+    let options =
+        UNITS.iter().fold(jsonschema::options().should_validate_formats(true), |options, unit| {
+            options.with_format(unit.format, unit.valid)
+        });
     let validator = options.build(&json).ok();
     Schema { json, validator }
 }

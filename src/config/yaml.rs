@@ -106,7 +106,14 @@ fn empty() -> Node {
 
 fn syntax(file: &Path, error: &serde_saphyr::Error) -> Fault {
     let at = error.location().map(position).unwrap_or_default();
-    Fault::at(file, at, "", error.without_snippet().to_string())
+    let error = error.without_snippet();
+    if matches!(error, serde_saphyr::Error::MultipleDocuments { .. }) {
+        return Fault::at(file, at, "", "a second document: a file is one");
+    }
+    let message = error.to_string();
+    // The place is told before the message.
+    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(what, _)| what);
+    Fault::at(file, at, "", message)
 }
 
 fn position(location: Location) -> Position {
@@ -256,21 +263,41 @@ mod tests {
 
     #[test]
     fn every_key_and_value_knows_its_place() {
-        let (root, faults) = read("# a comment\nserver:\n  tls: { key: k }\n  list:\n    - 1\n    - x\n");
-        let (root, server) = { let r = root.unwrap(); (r.clone(), r.get("server").unwrap().clone()) };
+        let (root, faults) =
+            read("# a comment\nserver:\n  tls: { key: k }\n  list:\n    - 1\n    - x\n");
+        let (root, server) = {
+            let r = root.unwrap();
+            (r.clone(), r.get("server").unwrap().clone())
+        };
         assert!(faults.is_empty());
         assert_eq!(root.entries()[0].key_at, Position { line: 2, column: 1 });
         let key = server.get("tls").unwrap().get("key").unwrap();
-        assert_eq!((key.at, key.path.as_str()), (Position { line: 3, column: 15 }, "server.tls.key"));
+        assert_eq!(
+            (key.at, key.path.as_str()),
+            (Position { line: 3, column: 15 }, "server.tls.key")
+        );
         let item = &server.get("list").unwrap().items()[1];
-        assert_eq!((item.at, item.path.as_str()), (Position { line: 6, column: 7 }, "server.list[1]"));
+        assert_eq!(
+            (item.at, item.path.as_str()),
+            (Position { line: 6, column: 7 }, "server.list[1]")
+        );
     }
 
     #[test]
     fn scalars_are_yaml_1_2() {
         let (root, _) = read("[yes, true, 1, 1.5, ~, 0.0.0.0:8443, 25MiB, \"1\", 12:30:45]");
         let json = root.unwrap().to_json();
-        let want = serde_json::json!(["yes", true, 1, 1.5, null, "0.0.0.0:8443", "25MiB", "1", "12:30:45"]);
+        let want = serde_json::json!([
+            "yes",
+            true,
+            1,
+            1.5,
+            null,
+            "0.0.0.0:8443",
+            "25MiB",
+            "1",
+            "12:30:45"
+        ]);
         assert_eq!(json, want);
     }
 
@@ -298,8 +325,8 @@ mod tests {
             ("a: 1\n\tb: 2\n", 1),
             ("a: &x { b: 1 }\nc: { <<: *x }\n", 2),
             ("a: !thing 1\n", 1),
-            ("a: 1\n---\nb: 2\n", 2),
-            ("a: 99999999999999999999\n", 1),
+            ("a: 1\n---\nb: 2\n", 3),
+            ("a: 18446744073709551615\n", 1),
         ] {
             let got = fault(text);
             assert!(got.starts_with(&format!("f.yaml:{line}:")), "{text:?}: {got}");

@@ -72,6 +72,9 @@ pub(super) fn certificates(at: &At<'_>, path: &Path, sources: &mut Sources) -> O
 }
 
 fn read(at: &At<'_>, path: &Path, sources: &mut Sources) -> Option<Vec<u8>> {
+    if !at.spelled() {
+        return None;
+    }
     let path = sources.resolve(path);
     let bytes = sources.read(&path);
     bytes
@@ -220,7 +223,8 @@ pub(in crate::config) fn policy_paths(
 ) -> Option<(PathBuf, Vec<PathBuf>)> {
     let directory = sources.resolve(file.policies.as_ref()?);
     let paths = crate::config::sources::policies(&directory).inspect_err(|error| {
-        let message = format!("cannot read the directory `{}`: {}", directory.display(), why(error));
+        let message =
+            format!("cannot read the directory `{}`: {}", directory.display(), why(error));
         at.key("policies").reject(message);
     });
     Some((directory, paths.ok()?))

@@ -51,7 +51,9 @@ mod tests {
         for host in ["localhost", "127.0.0.1", "127.9.9.9", "[::1]"] {
             assert!(is_loopback(host), "{host}");
         }
-        for host in ["localhost.evil.example", "127.0.0.1.nip.io", "0.0.0.0", "10.0.0.1", "[::]", ""] {
+        for host in
+            ["localhost.evil.example", "127.0.0.1.nip.io", "0.0.0.0", "10.0.0.1", "[::]", ""]
+        {
             assert!(!is_loopback(host), "{host}");
         }
     }

@@ -28,8 +28,7 @@ pub struct Unit {
 }
 
 /// Every unit that the files know.
-pub const UNITS: [Unit; 5] =
-    [ByteSize::UNIT, Span::UNIT, Rate::UNIT, Listen::UNIT, Network::UNIT];
+pub const UNITS: [Unit; 5] = [ByteSize::UNIT, Span::UNIT, Rate::UNIT, Listen::UNIT, Network::UNIT];
 
 /// A number of bytes: `25MiB`. Powers of 1024 only, because a memory bound that means 5 %
 /// less than it seems to helps nobody.
@@ -70,7 +69,8 @@ impl ByteSize {
         words: "a size such as `25MiB` (units: B, KiB, MiB, GiB)",
         valid: |text| text.parse::<Self>().is_ok(),
     };
-    const SCALE: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
+    const SCALE: [(&str, u64); 4] =
+        [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
 }
 
 impl Span {
@@ -80,8 +80,14 @@ impl Span {
         words: "a time span such as `30s` (units: ms, s, m or min, h, d)",
         valid: |text| text.parse::<Self>().is_ok(),
     };
-    const SCALE: [(&str, u64); 6] =
-        [("ms", 1), ("s", 1_000), ("min", 60_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+    const SCALE: [(&str, u64); 6] = [
+        ("ms", 1),
+        ("s", 1_000),
+        ("min", 60_000),
+        ("m", 60_000),
+        ("h", 3_600_000),
+        ("d", 86_400_000),
+    ];
 
     pub const fn seconds(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
@@ -287,11 +293,31 @@ mod tests {
     #[test]
     fn units_read_what_they_say_and_nothing_else() {
         let table: [(usize, &[&str], &[&str]); 5] = [
-            (0, &["0B", "25MiB", "1GiB"], &["", "25", "25MB", "25 MiB", "-1B", "1.5MiB", "MiB", "99999999999GiB", "2５MiB"]),
-            (1, &["0s", "30s", "5m", "10min", "24h", "250ms", "7d"], &["", "30", "30 s", "1h30m", "-1s", "s", "30sec"]),
-            (2, &["200/s", "1/minute", "0/h", "5/min", "5/m"], &["", "200", "200/", "/s", "200/day", "-1/s", "1.5/s", "5000000000/s"]),
-            (3, &["0.0.0.0:8443", "[::1]:0"], &["", "8443", ":8443", "localhost:8443", "0.0.0.0", "::1:80", "1.2.3.4:99999"]),
-            (4, &["10.0.0.0/8", "10.1.2.3", "::1", "fd00::/8"], &["", "10.0.0.0/33", "10.0.0", "host", "10.0.0.0/"]),
+            (
+                0,
+                &["0B", "25MiB", "1GiB"],
+                &["", "25", "25MB", "25 MiB", "-1B", "1.5MiB", "MiB", "99999999999GiB", "2５MiB"],
+            ),
+            (
+                1,
+                &["0s", "30s", "5m", "10min", "24h", "250ms", "7d"],
+                &["", "30", "30 s", "1h30m", "-1s", "s", "30sec"],
+            ),
+            (
+                2,
+                &["200/s", "1/minute", "0/h", "5/min", "5/m"],
+                &["", "200", "200/", "/s", "200/day", "-1/s", "1.5/s", "5000000000/s"],
+            ),
+            (
+                3,
+                &["0.0.0.0:8443", "[::1]:0"],
+                &["", "8443", ":8443", "localhost:8443", "0.0.0.0", "::1:80", "1.2.3.4:99999"],
+            ),
+            (
+                4,
+                &["10.0.0.0/8", "10.1.2.3", "::1", "fd00::/8"],
+                &["", "10.0.0.0/33", "10.0.0", "host", "10.0.0.0/"],
+            ),
         ];
         for (unit, good, bad) in table {
             let valid = UNITS[unit].valid;
