@@ -22,6 +22,7 @@ mod load;
 mod loaded;
 mod nearest;
 pub mod pending;
+mod reload;
 mod schema;
 mod shape;
 mod sources;
@@ -33,3 +34,7 @@ pub use fault::{Fault, Faults, Position};
 pub use load::load;
 pub use loaded::{Loaded, LogConfig, Source};
 pub use pending::{AwsConfig, ServerConfig};
+pub use reload::Watch;
+
+#[cfg(test)]
+mod tests;

@@ -52,6 +52,11 @@ impl<'a> At<'a> {
         values.iter().enumerate().map(|(index, value)| (self.item(index), value))
     }
 
+    /// Whether the file has this key, so that its value is the user's.
+    pub(super) fn spelled(&self) -> bool {
+        self.spelled
+    }
+
     /// Whether something in here was faulty already, so that a lack is no new fault.
     pub(super) fn damaged(&self) -> bool {
         self.node.damaged

@@ -86,9 +86,12 @@ pub struct Faults(Vec<Fault>);
 impl Faults {
     pub fn push(&mut self, fault: Fault) {
         // The place where it belongs, so that whoever looks finds a sorted list.
-        let key = |f: &Fault| (f.file.clone(), f.position);
-        let place = self.0.partition_point(|other| key(other) <= key(&fault));
-        if !self.0.contains(&fault) {
+        let not_after =
+            |other: &Fault| (&other.file, other.position) <= (&fault.file, fault.position);
+        let place = self.0.partition_point(not_after);
+        let (before, _) = self.0.split_at(place);
+        let same_place = before.iter().rev().take_while(|other| other.position == fault.position);
+        if !same_place.into_iter().any(|other| *other == fault) {
             self.0.insert(place, fault);
         }
     }

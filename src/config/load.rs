@@ -99,10 +99,14 @@ fn compile_access(
     read: Read<file::access::Access>,
     faults: &RefCell<Faults>,
 ) -> Option<(Access, Vec<TeamLimits>)> {
-    let names = |node: &Node| node.entries().iter().map(|entry| entry.key.clone()).collect();
+    let names = |node: &'_ Node, key| -> Vec<String> {
+        let entries = node.get(key).map(Node::entries).unwrap_or_default();
+        entries.iter().map(|entry| entry.key.clone()).collect()
+    };
+    let issuers = names(main, "issuers");
     let known = Known {
-        issuers: main.get("issuers").map(names),
-        roles: read.raw.get("roles").map(names).unwrap_or_default(),
+        issuers: Some(issuers).filter(|issuers| !issuers.is_empty()),
+        roles: names(&read.raw, "roles").into_iter().collect(),
     };
     let (node, file) = read.fitting?;
     Some(access(&At::top(path, &node, faults), &file, &known))

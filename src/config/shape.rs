@@ -29,7 +29,7 @@ pub(super) fn check(
     faults: &mut Faults,
 ) -> Option<Node> {
     let validator = schema.validator.as_ref()?;
-    report(file, &root, schema, validator, faults);
+    report(file, &mut root, schema, validator, faults);
     for _ in 0..ROUNDS {
         let doomed = doomed(validator, &root);
         if doomed.is_empty() {
@@ -43,12 +43,23 @@ pub(super) fn check(
     None
 }
 
-fn report(file: &Path, root: &Node, schema: &Schema, validator: &Validator, faults: &mut Faults) {
+fn report(
+    file: &Path,
+    root: &mut Node,
+    schema: &Schema,
+    validator: &Validator,
+    faults: &mut Faults,
+) {
     let json = root.to_json();
     for error in validator.iter_errors(&json) {
         for error in innermost(&error) {
             let Some(node) = find(root, error.instance_path().as_str()) else { continue };
             faults.extend(describe(file, node, schema, error));
+            if let (Kind::Required { .. }, Some(node)) =
+                (error.kind(), find_mut(root, error.instance_path().as_str()))
+            {
+                node.damaged = true;
+            }
         }
     }
 }
@@ -98,6 +109,9 @@ fn doomed(validator: &Validator, root: &Node) -> HashSet<String> {
                 Kind::AdditionalProperties { unexpected } => {
                     doomed.extend(unexpected.iter().map(|key| pointer(at, key)));
                 }
+                // What a required key is needed for can be read without it: its type has an
+                // empty default, which the mark of damage keeps from being judged.
+                Kind::Required { .. } => {}
                 _ => {
                     doomed.insert(at.to_owned());
                 }
@@ -142,6 +156,19 @@ fn find<'n>(root: &'n Node, pointer: &str) -> Option<&'n Node> {
         match &node.value {
             Value::List(items) => items.get(step.parse::<usize>().ok()?),
             _ => node.get(&step),
+        }
+    })
+}
+
+fn find_mut<'n>(root: &'n mut Node, pointer: &str) -> Option<&'n mut Node> {
+    pointer.split('/').skip(1).try_fold(root, |node, step| {
+        let step = step.replace("~1", "/").replace("~0", "~");
+        match &mut node.value {
+            Value::List(items) => items.get_mut(step.parse::<usize>().ok()?),
+            Value::Map(entries) => {
+                entries.iter_mut().find(|entry| entry.key == step).map(|entry| &mut entry.node)
+            }
+            _ => None,
         }
     })
 }

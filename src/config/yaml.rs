@@ -106,7 +106,14 @@ fn empty() -> Node {
 
 fn syntax(file: &Path, error: &serde_saphyr::Error) -> Fault {
     let at = error.location().map(position).unwrap_or_default();
-    Fault::at(file, at, "", error.without_snippet().to_string())
+    let error = error.without_snippet();
+    if matches!(error, serde_saphyr::Error::MultipleDocuments { .. }) {
+        return Fault::at(file, at, "", "a second document: a file is one");
+    }
+    let message = error.to_string();
+    // The place is told before the message.
+    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(what, _)| what);
+    Fault::at(file, at, "", message)
 }
 
 fn position(location: Location) -> Position {
@@ -318,8 +325,8 @@ mod tests {
             ("a: 1\n\tb: 2\n", 1),
             ("a: &x { b: 1 }\nc: { <<: *x }\n", 2),
             ("a: !thing 1\n", 1),
-            ("a: 1\n---\nb: 2\n", 2),
-            ("a: 99999999999999999999\n", 1),
+            ("a: 1\n---\nb: 2\n", 3),
+            ("a: 18446744073709551615\n", 1),
         ] {
             let got = fault(text);
             assert!(got.starts_with(&format!("f.yaml:{line}:")), "{text:?}: {got}");

@@ -1,6 +1,6 @@
 //! `access.yaml`: roles, bindings, teams, endpoints' facts and the revoked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::limits;
 use crate::config::at::At;
@@ -16,7 +16,7 @@ use crate::names::{Action, Group, Role, Team, User, is_endpoint_name};
 pub(in crate::config) struct Known {
     /// `None` when `sagegate.yaml` gave no issuers at all.
     pub issuers: Option<Vec<String>>,
-    pub roles: Vec<String>,
+    pub roles: BTreeSet<String>,
 }
 
 pub(in crate::config) fn access(
@@ -195,24 +195,19 @@ fn check_qualified(at: &At<'_>, names: &[String], known: &Known) {
     for (n, name) in names.iter().enumerate() {
         let here = at.item(n);
         check_plain(&here, name);
-        let issuers = known.issuers.as_deref();
-        match name.split_once('/') {
-            None | Some(("" | _, "")) | Some(("", _)) => {
-                let issuer = issuers.and_then(<[_]>::first).map_or("issuer", String::as_str);
-                let hint = format!("such as `{issuer}/{}`", name.trim_matches('/'));
-                here.reject_with(
-                    format!("`{name}` does not say whose: write `issuer/name`"),
-                    Some(hint),
-                );
+        let issuer =
+            name.split_once('/').filter(|(issuer, name)| !issuer.is_empty() && !name.is_empty());
+        match (issuer, &known.issuers) {
+            (None, issuers) => {
+                let issuer = issuers.iter().flatten().next().map_or("issuer", String::as_str);
+                let hint = format!("such as `{issuer}/alice`");
+                here.reject_with(format!("`{name}` is not of the form `issuer/name`"), Some(hint));
             }
-            Some((issuer, _))
-                if issuers.is_some_and(|all| !all.iter().any(|one| one == issuer)) =>
-            {
-                let all = issuers.unwrap_or_default().iter().map(String::as_str);
-                let hint = nearest::hint(issuer, all);
+            (Some((issuer, _)), Some(issuers)) if !issuers.iter().any(|one| one == issuer) => {
+                let hint = nearest::hint(issuer, issuers.iter().map(String::as_str));
                 here.reject_with(format!("there is no issuer `{issuer}`"), hint);
             }
-            Some(_) => {}
+            (Some(_), _) => {}
         }
     }
 }

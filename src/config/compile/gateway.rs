@@ -72,6 +72,9 @@ pub(super) fn certificates(at: &At<'_>, path: &Path, sources: &mut Sources) -> O
 }
 
 fn read(at: &At<'_>, path: &Path, sources: &mut Sources) -> Option<Vec<u8>> {
+    if !at.spelled() {
+        return None;
+    }
     let path = sources.resolve(path);
     let bytes = sources.read(&path);
     bytes

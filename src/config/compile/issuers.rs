@@ -24,7 +24,8 @@ pub(in crate::config) fn issuers(
     let mut all: Vec<IssuerConfig> = Vec::new();
     for (name, issuer) in file.issuers.iter() {
         check_name(&here.name(name), name);
-        if let Some(other) = all.iter().find(|other| other.url == issuer.issuer) {
+        let same = |other: &&IssuerConfig| !other.url.is_empty() && other.url == issuer.issuer;
+        if let Some(other) = all.iter().find(same) {
             let message = format!("`{}` has this issuer already", other.name);
             here.key(name).key("issuer").reject(message);
         }
@@ -48,7 +49,9 @@ fn compile(
     plain: Plain,
     sources: &mut Sources,
 ) -> IssuerConfig {
-    url::check(&at.key("issuer"), &file.issuer, plain);
+    if at.key("issuer").spelled() {
+        url::check(&at.key("issuer"), &file.issuer, plain);
+    }
     if let Some(text) = &file.jwks_url {
         url::check(&at.key("jwks_url"), text, plain);
     }

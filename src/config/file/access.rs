@@ -105,11 +105,13 @@ pub struct When {
 /// Gives roles to groups and users, each spelled `issuer/name`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("required" = ["roles"]))]
 pub struct Binding {
     #[serde(default)]
     pub groups: Vec<String>,
     #[serde(default)]
     pub users: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1))]
     pub roles: Vec<String>,
 }

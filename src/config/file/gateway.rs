@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use super::{ByteSize, Listen, Named, Span};
 /// sagegate.yaml: how the gateway listens, whom it trusts, where it forwards and records.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("required" = ["issuers"]))]
 pub struct Gateway {
     #[serde(default)]
     pub server: Server,
@@ -21,6 +22,7 @@ pub struct Gateway {
     pub aws: Aws,
     /// The identity providers whose tokens are accepted, by a short name. Users and groups
     /// are spelled with it: `corp/alice`.
+    #[serde(default, skip_serializing_if = "Named::is_empty")]
     #[schemars(extend("minProperties" = 1))]
     pub issuers: Named<Issuer>,
     /// The file of roles, bindings and teams. Paths are relative to this file.
@@ -77,13 +79,21 @@ impl Default for Server {
 /// PEM files; relative to this file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("required" = ["certificate", "private_key"]))]
 pub struct Tls {
     /// The certificate chain, the server's own first.
+    #[serde(default, skip_serializing_if = "is_empty")]
     pub certificate: PathBuf,
+    #[serde(default, skip_serializing_if = "is_empty")]
     pub private_key: PathBuf,
     /// Ask for client certificates, and accept those that this bundle signed.
     #[serde(default)]
     pub client_ca: Option<PathBuf>,
+}
+
+/// A required path that is missing: the schema says so, and the rest is still read.
+fn is_empty(path: &Path) -> bool {
+    path.as_os_str().is_empty()
 }
 
 /// The listener for probes and metrics. It has no authentication.
@@ -149,11 +159,14 @@ impl Default for Timeouts {
 /// An identity provider, and the rules for its tokens.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("required" = ["issuer", "audiences"]))]
 pub struct Issuer {
     /// The token's `iss`, character for character.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(min = 1))]
     pub issuer: String,
     /// A token must be for one of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1), inner(length(min = 1)))]
     pub audiences: Vec<String>,
     /// Where the audience stands. Cognito access tokens: client_id.

@@ -50,15 +50,16 @@ fn unit(format: &str) -> Option<&'static str> {
 fn wrong_type(node: &Node, kind: &TypeKind, subschema: &Json) -> Words {
     let unit = subschema.get("format").and_then(Json::as_str).and_then(unit);
     let options = subschema.get("enum").and_then(Json::as_array);
-    let (types, options) = (types(kind), options.map(|options| list(options)));
-    let expected = match (unit, options) {
+    let (types, options_text) = (types(kind), options.map(|options| list(options)));
+    let expected = match (unit, &options_text) {
         (Some(words), _) => words.to_owned(),
         (None, Some(options)) => format!("one of {options}"),
         (None, None) => {
             types.iter().map(|name| with_article(name)).collect::<Vec<_>>().join(" or ")
         }
     };
-    let hint = unit.is_none().then(|| retype(node, &types)).flatten();
+    let free = unit.is_none() && options_text.is_none();
+    let hint = free.then(|| retype(node, &types)).flatten();
     (format!("expected {expected}, found {}", shown(node)), hint)
 }
 

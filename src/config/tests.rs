@@ -1,0 +1,769 @@
+//! The whole way from text to `Loaded`, and from broken text to the words a user reads.
+
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::file::access::Access;
+use super::file::gateway::Gateway;
+use super::*;
+
+const GOOD: &str = "server: { listen: 127.0.0.1:0 }\nissuers:\n  corp: { issuer: https://idp.example.com, audiences: [sagegate] }\n";
+
+fn env(name: &str) -> Option<String> {
+    (name == "IDP").then(|| "https://idp.example.com".to_owned())
+}
+
+fn load_texts(gateway: &str, access: &str) -> Result<Loaded, Faults> {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("sagegate.yaml"), gateway).unwrap();
+    fs::write(dir.path().join("access.yaml"), access).unwrap();
+    load(&dir.path().join("sagegate.yaml"), &env)
+}
+
+/// What a user would read, with the test's folder taken out.
+fn told(gateway: &str, access: &str) -> String {
+    let faults = load_texts(gateway, access).map(|_| ()).unwrap_err();
+    let dir = faults.iter().next().unwrap().file.parent().unwrap().display().to_string();
+    faults.to_string().replace(&format!("{dir}/"), "")
+}
+
+fn in_gateway(more: &str) -> String {
+    told(&format!("{GOOD}{more}"), "")
+}
+
+fn in_access(text: &str) -> String {
+    told(GOOD, text)
+}
+
+#[test]
+fn a_minimal_file_loads_with_the_documented_defaults() {
+    let loaded = load_texts(GOOD, "").unwrap();
+    let issuer = &loaded.issuers[0];
+    assert_eq!((loaded.max_body, loaded.body_memory), (26_214_400, 268_435_456));
+    assert_eq!(issuer.token_types, ["jwt", "at+jwt"]);
+    assert_eq!(issuer.groups_claim, ["groups"]);
+    assert!(loaded.dangers.is_empty() && loaded.journal.stdout);
+    assert_eq!(loaded.sources.len(), 2);
+}
+
+#[test]
+fn the_examples_load_without_a_fault() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let loaded = load(&root.join("config/sagegate.yaml"), &|_| None);
+    let loaded = loaded.unwrap_or_else(|faults| panic!("{faults}"));
+    assert_eq!(loaded.access.roles.len(), 4);
+    assert_eq!(loaded.limits.len(), 2);
+    assert_eq!(loaded.policies.len(), 1);
+    assert!(loaded.dangers.is_empty());
+}
+
+/// The example says which values are defaults: here it is held to that.
+#[test]
+fn the_example_spells_the_defaults() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/sagegate.yaml");
+    let text = fs::read_to_string(&root).unwrap();
+    let mut faults = Faults::default();
+    let tree = yaml::parse(&root, &text, &mut faults).unwrap();
+    let spelled: Gateway = serde::Deserialize::deserialize(&tree).unwrap();
+    let minimal = yaml::parse(&root, GOOD, &mut faults).unwrap();
+    let mut default: Gateway = serde::Deserialize::deserialize(&minimal).unwrap();
+    default.server.listen = "127.0.0.1:8080".parse().unwrap();
+    default.aws.region = Some("us-east-1".to_owned());
+    default.policies = Some("policies/".into());
+    default.issuers.0[0].1.issuer = "https://idp.example.com/realms/acme".to_owned();
+    assert_eq!(spelled, default);
+}
+
+#[test]
+fn names_keep_the_order_of_the_file() {
+    let access = "teams:\n  zebra: { groups: [corp/z] }\n  ant: { groups: [corp/a] }\n";
+    let loaded = load_texts(GOOD, access).unwrap();
+    let names: Vec<_> = loaded.access.teams.iter().map(|team| team.name.as_str()).collect();
+    assert_eq!(names, ["zebra", "ant"]);
+}
+
+#[test]
+fn the_environment_fills_values_in() {
+    let text = GOOD.replace("https://idp.example.com", "\"${IDP}/realms/a\"");
+    let loaded = load_texts(&text, "").unwrap();
+    assert_eq!(loaded.issuers[0].url, "https://idp.example.com/realms/a");
+}
+
+#[test]
+fn algorithms_and_actions_are_those_of_the_rooms() {
+    use crate::names::Action;
+    let actions = Action::ALL.map(Action::as_str).join(", ");
+    let access =
+        format!("roles: {{ r: {{ permit: [{{ actions: [{actions}], endpoints: ['*'] }}] }} }}");
+    let loaded = load_texts(GOOD, &access).unwrap();
+    assert_eq!(loaded.access.roles[0].permit[0].actions, Action::ALL);
+}
+
+#[test]
+fn shape_faults_of_both_files_and_faults_of_meaning_come_together() {
+    let gateway = "\
+server: { listen: 127.0.0.1:0, max_bodi: 1MiB, drain_timeout: 30 }
+issuers:
+  corp:
+    issuer: http://idp.example.com
+    audience: [sagegate]
+  ext:
+    issuer: https://ext.example.com
+    audiences: sagegate
+    algorithms: [RS265, HS256]
+aws: { runtime_url: \"https://x.example.com/path\", region: \"${NOPE}\" }
+audit: { durability: fsync, queue: 0 }
+";
+    let access = "\
+roles:
+  caller:
+    permit: [{ actions: [InvokeEndpoints], endpoints: ['a_b'] }]
+bindings:
+  - { groups: [corp/ds, crop/ds, ds], roles: [coller] }
+";
+    insta::assert_snapshot!(told(gateway, access), @r#"
+access.yaml:3:26: roles.caller.permit[0].actions[0]: `InvokeEndpoints` is not one of InvokeEndpoint, InvokeEndpointWithResponseStream, InvokeEndpointAsync, GetAsyncResult, DescribeEndpoint, ListEndpoints
+  hint: did you mean `InvokeEndpoint`?
+access.yaml:3:56: roles.caller.permit[0].endpoints[0]: `a_b` matches no endpoint's name
+  hint: letters, digits, `-`, and `*` for any characters
+access.yaml:5:25: bindings[0].groups[1]: there is no issuer `crop`
+  hint: did you mean `corp`?
+access.yaml:5:34: bindings[0].groups[2]: `ds` is not of the form `issuer/name`
+  hint: such as `corp/alice`
+access.yaml:5:47: bindings[0].roles[0]: there is no role `coller`
+  hint: did you mean `caller`?
+sagegate.yaml:1:32: server.max_bodi: unknown key
+  hint: did you mean `max_body`?
+sagegate.yaml:1:63: server.drain_timeout: expected a time span such as `30s` (units: ms, s, m or min, h, d), found the number 30
+sagegate.yaml:4:5: issuers.corp.audiences: this key is required
+sagegate.yaml:5:5: issuers.corp.audience: unknown key
+  hint: did you mean `audiences`?
+sagegate.yaml:8:16: issuers.ext.audiences: expected a list, found `sagegate`
+  hint: write `[sagegate]`
+sagegate.yaml:9:18: issuers.ext.algorithms[0]: `RS265` is not one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA
+  hint: did you mean `RS256`?
+sagegate.yaml:9:25: issuers.ext.algorithms[1]: `HS256` is not one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA
+  hint: tokens without an asymmetric signature are never accepted
+sagegate.yaml:10:21: aws.runtime_url: a runtime URL has no path: the path comes from the call
+sagegate.yaml:10:59: aws.region: the environment has no variable `NOPE`
+  hint: write `$$` for a plain `$`
+sagegate.yaml:10:59: aws.region: is not a region's name
+  hint: such as `us-east-1`
+sagegate.yaml:11:22: audit.durability: `fsync` is not available in this version
+  hint: `write` survives the process, though not the machine
+sagegate.yaml:11:36: audit.queue: must be at least 1
+"#);
+}
+
+#[test]
+fn gateway_faults_in_their_words() {
+    let cases = [
+        "danger: { plaintext: true }",
+        "danger: yes",
+        "admin: { listen: 0.0.0.0:9090 }",
+        "admin: { listen: 9090 }",
+        "audit: { stdout: false }",
+        "audit: { rotate_size: 256MB }",
+        "audit:",
+        "log: { level: verbose }",
+        "log: { level: 3 }",
+        "aws: { timeouts: { connect: 0s } }",
+        "aws: { runtime_url: \"http://10.0.0.1\", fips: true }",
+        "aws: { runtime_url: \"https://user@host\" }",
+        "aws: { ca: none.pem }",
+        "policies: none/",
+        "access: [a]",
+    ];
+    let mut told: Vec<_> =
+        cases.iter().map(|more| format!("# {more}\n{}", in_gateway(more))).collect();
+    for whole in ["issuers: {}", "admin: { listen: '10.0.0.1:1' }", "issuers: [a]\nserver: {}"] {
+        told.push(format!("# only {whole}\n{}", super::tests::told(whole, "bindings: []")));
+    }
+    insta::assert_snapshot!(told.join("\n"), @r#"
+# danger: { plaintext: true }
+sagegate.yaml:4:11: danger.plaintext: unknown key
+  hint: known here: plaintext_listener, http_issuers, http_runtime_url, public_admin
+# danger: yes
+sagegate.yaml:4:9: danger: expected a map, found `yes`
+# admin: { listen: 0.0.0.0:9090 }
+sagegate.yaml:4:18: admin.listen: the admin listener has no authentication, and its metrics name endpoints and teams
+  hint: keep it on 127.0.0.1, or, to be probed and scraped from other pods, spell out `danger: { public_admin: true }`
+# admin: { listen: 9090 }
+sagegate.yaml:4:18: admin.listen: expected an address and a port such as `0.0.0.0:8443` or `[::]:8443`, found the number 9090
+# audit: { stdout: false }
+sagegate.yaml:4:8: audit: the record has nowhere to go
+  hint: give `directory`, or leave `stdout` on
+# audit: { rotate_size: 256MB }
+sagegate.yaml:4:23: audit.rotate_size: expected a size such as `25MiB` (units: B, KiB, MiB, GiB), found `256MB`
+# audit:
+sagegate.yaml:4:6: audit: expected a map, found nothing
+  hint: give it a value, or leave the key out
+# log: { level: verbose }
+sagegate.yaml:4:15: log.level: `verbose` is not one of error, warn, info, debug, trace
+# log: { level: 3 }
+sagegate.yaml:4:15: log.level: expected one of error, warn, info, debug, trace, found the number 3
+# aws: { timeouts: { connect: 0s } }
+sagegate.yaml:4:29: aws.timeouts.connect: must not be zero
+# aws: { runtime_url: "http://10.0.0.1", fips: true }
+sagegate.yaml:4:21: aws.runtime_url: `http://` is for loopback addresses
+  hint: use https, or spell out `danger: { http_runtime_url: true }`
+sagegate.yaml:4:46: aws.fips: chooses the region's host, and `runtime_url` gives another one
+# aws: { runtime_url: "https://user@host" }
+sagegate.yaml:4:21: aws.runtime_url: a URL here has no user, no query and no fragment
+# aws: { ca: none.pem }
+sagegate.yaml:4:12: aws.ca: cannot read `none.pem`: there is no such file
+# policies: none/
+sagegate.yaml:4:11: policies: cannot read the directory `none/`: there is no such file
+# access: [a]
+sagegate.yaml:4:9: access: expected a text, found a list
+# only issuers: {}
+sagegate.yaml:1:10: issuers: must not be empty
+# only admin: { listen: '10.0.0.1:1' }
+sagegate.yaml:1:1: issuers: this key is required
+# only issuers: [a]
+server: {}
+sagegate.yaml:1:10: issuers: expected a map, found a list
+"#);
+}
+
+#[test]
+fn issuer_faults_in_their_words() {
+    let cases = [
+        "issuer: https://a.example.com, audiences: []",
+        "issuer: https://a.example.com, audiences: [a], algorithms: [none]",
+        "issuer: https://idp.example.com, audiences: [a]",
+        "issuer: idp, audiences: [a], groups_claim: []",
+        "issuer: 'https://a.example.com?x', audiences: [1]",
+        "issuer: http://127.0.0.1:1, audiences: [a], jwks_url: http://a.example.com",
+        "issuer: https://a.example.com, audiences: [a], leeway: 1h, jwks_refresh: 0s, groups_claim: 3",
+        "issuer: https://a.example.com, audiences: [a], jwks_max_stale: 1m",
+    ];
+    let told: Vec<_> = cases
+        .iter()
+        .map(|case| format!("# {case}\n{}", in_gateway(&format!("  other: {{ {case} }}\n"))))
+        .collect();
+    insta::assert_snapshot!(told.join("\n"), @r#"
+# issuer: https://a.example.com, audiences: []
+sagegate.yaml:4:54: issuers.other.audiences: must not be empty
+# issuer: https://a.example.com, audiences: [a], algorithms: [none]
+sagegate.yaml:4:72: issuers.other.algorithms[0]: `none` is not one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA
+  hint: tokens without an asymmetric signature are never accepted
+# issuer: https://idp.example.com, audiences: [a]
+sagegate.yaml:4:20: issuers.other.issuer: `corp` has this issuer already
+# issuer: idp, audiences: [a], groups_claim: []
+sagegate.yaml:4:20: issuers.other.issuer: expected a URL
+  hint: it begins with `https://`
+sagegate.yaml:4:55: issuers.other.groups_claim: must not be empty
+# issuer: 'https://a.example.com?x', audiences: [1]
+sagegate.yaml:4:20: issuers.other.issuer: a URL here has no user, no query and no fragment
+sagegate.yaml:4:59: issuers.other.audiences[0]: expected a text, found the number 1
+  hint: write `"1"`
+# issuer: http://127.0.0.1:1, audiences: [a], jwks_url: http://a.example.com
+sagegate.yaml:4:66: issuers.other.jwks_url: `http://` is for loopback addresses
+  hint: use https, or spell out `danger: { http_issuers: true }`
+# issuer: https://a.example.com, audiences: [a], leeway: 1h, jwks_refresh: 0s, groups_claim: 3
+sagegate.yaml:4:67: issuers.other.leeway: must be at most 10m: expired tokens work for as long
+sagegate.yaml:4:85: issuers.other.jwks_refresh: must not be zero
+sagegate.yaml:4:103: issuers.other.groups_claim: expected a text or a list, found the number 3
+  hint: write `"3"`
+# issuer: https://a.example.com, audiences: [a], jwks_max_stale: 1m
+sagegate.yaml:4:75: issuers.other.jwks_max_stale: is less than `jwks_refresh`, 5m: keys would always be stale
+"#);
+}
+
+#[test]
+fn access_faults_in_their_words() {
+    let cases = [
+        "roles: { r: {} }",
+        "roles: { r: { permit: [{ actions: [InvokeEndpoint] }] } }",
+        "roles: { r: { permit: [{ endpoints: [] }] } }",
+        "roles: { r: { permit: [{ endpoints: ['*'], when: { tag: {} } }] } }",
+        "roles: { r: { permit: [{ endpoints: ['*'], when: { tags: { a: b } } }] } }",
+        "roles: { r: { permit: [{ endpoints: ['*'], when: { tags: { a: [] }, source_ips: [10.0.0.0/33] } }] } }",
+        "roles: { r: { forbid: [{ endpoints: [''] }] } }",
+        "bindings: [{ roles: [r] }]",
+        "bindings: [{ groups: [corp/a], roles: [] }]",
+        "bindings: [{ groups: [corp/, /a, ''], roles: [r] }]\nroles: { r: { forbid: [{}] } }",
+        "teams: { t: {} }",
+        "teams: { t: { users: [corp/a], limits: [{}] } }",
+        "teams: { t: { users: [corp/a], limits: [{ requests: 0/s }, { burst: 3 }, { concurrency: 0 }] } }",
+        "teams: { t: { users: [corp/a], limits: [{ requests: 5/s, concurrency: 3 }, { tokens: 5 }, { requests: 5 }] } }",
+        "teams: { t: { users: [corp/a] }, t: { users: [corp/b] } }",
+        "endpoints: { a_b: {}, Fraud: {}, fraud: { tag: {} } }",
+        "revoked: { users: [mallory], token_ids: [12] }",
+        "roles: [",
+        "- a",
+        "nonsense",
+    ];
+    let told: Vec<_> = cases.iter().map(|text| format!("# {text}\n{}", in_access(text))).collect();
+    insta::assert_snapshot!(told.join("\n"), @r#"
+# roles: { r: {} }
+access.yaml:1:10: roles.r: the role neither permits nor forbids
+  hint: give it a `permit`
+# roles: { r: { permit: [{ actions: [InvokeEndpoint] }] } }
+access.yaml:1:24: roles.r.permit[0]: a permit names its `endpoints`
+  hint: `["*"]` is every endpoint
+# roles: { r: { permit: [{ endpoints: [] }] } }
+access.yaml:1:37: roles.r.permit[0].endpoints: must not be empty
+# roles: { r: { permit: [{ endpoints: ['*'], when: { tag: {} } }] } }
+access.yaml:1:52: roles.r.permit[0].when.tag: unknown key
+  hint: did you mean `tags`?
+# roles: { r: { permit: [{ endpoints: ['*'], when: { tags: { a: b } } }] } }
+access.yaml:1:63: roles.r.permit[0].when.tags.a: expected a list, found `b`
+  hint: write `[b]`
+# roles: { r: { permit: [{ endpoints: ['*'], when: { tags: { a: [] }, source_ips: [10.0.0.0/33] } }] } }
+access.yaml:1:63: roles.r.permit[0].when.tags.a: must not be empty
+access.yaml:1:82: roles.r.permit[0].when.source_ips[0]: expected a network such as `10.0.0.0/8`, or one address, found `10.0.0.0/33`
+# roles: { r: { forbid: [{ endpoints: [''] }] } }
+access.yaml:1:38: roles.r.forbid[0].endpoints[0]: `` matches no endpoint's name
+  hint: letters, digits, `-`, and `*` for any characters
+# bindings: [{ roles: [r] }]
+access.yaml:1:12: bindings[0]: the binding is for nobody
+  hint: give it `groups` or `users`
+access.yaml:1:22: bindings[0].roles[0]: there is no role `r`
+# bindings: [{ groups: [corp/a], roles: [] }]
+access.yaml:1:39: bindings[0].roles: must not be empty
+# bindings: [{ groups: [corp/, /a, ''], roles: [r] }]
+roles: { r: { forbid: [{}] } }
+access.yaml:1:23: bindings[0].groups[0]: `corp/` is not of the form `issuer/name`
+  hint: such as `corp/alice`
+access.yaml:1:30: bindings[0].groups[1]: `/a` is not of the form `issuer/name`
+  hint: such as `corp/alice`
+access.yaml:1:34: bindings[0].groups[2]: expected 1 to 1024 characters, none of them a control character
+access.yaml:1:34: bindings[0].groups[2]: `` is not of the form `issuer/name`
+  hint: such as `corp/alice`
+# teams: { t: {} }
+access.yaml:1:10: teams.t: the team is for nobody
+  hint: give it `groups` or `users`
+# teams: { t: { users: [corp/a], limits: [{}] } }
+access.yaml:1:41: teams.t.limits[0]: a limit is either `requests` or `concurrency`
+# teams: { t: { users: [corp/a], limits: [{ requests: 0/s }, { burst: 3 }, { concurrency: 0 }] } }
+access.yaml:1:53: teams.t.limits[0].requests: must not be zero
+  hint: to shut a team out, take its binding away
+access.yaml:1:69: teams.t.limits[1].burst: `burst` goes with `requests`
+access.yaml:1:89: teams.t.limits[2].concurrency: must be at least 1
+# teams: { t: { users: [corp/a], limits: [{ requests: 5/s, concurrency: 3 }, { tokens: 5 }, { requests: 5 }] } }
+access.yaml:1:41: teams.t.limits[0]: one limit is either `requests` or `concurrency`
+  hint: write two limits
+access.yaml:1:78: teams.t.limits[1].tokens: unknown key
+  hint: known here: requests, burst, concurrency
+access.yaml:1:103: teams.t.limits[2].requests: expected a rate such as `200/s` (per: s, min or minute, h or hour), found the number 5
+# teams: { t: { users: [corp/a] }, t: { users: [corp/b] } }
+access.yaml:1:34: teams.t: the same key a second time
+  hint: the first is on line 1
+# endpoints: { a_b: {}, Fraud: {}, fraud: { tag: {} } }
+access.yaml:1:14: endpoints.a_b: is not an endpoint's name
+  hint: at most 63 letters, digits and inner `-`
+access.yaml:1:34: endpoints.fraud: the same endpoint a second time: case does not count
+access.yaml:1:43: endpoints.fraud.tag: unknown key
+  hint: did you mean `tags`?
+# revoked: { users: [mallory], token_ids: [12] }
+access.yaml:1:20: revoked.users[0]: `mallory` is not of the form `issuer/name`
+  hint: such as `corp/alice`
+access.yaml:1:42: revoked.token_ids[0]: expected a text, found the number 12
+  hint: write `"12"`
+# roles: [
+access.yaml:1:8: unclosed bracket '['
+# - a
+access.yaml:1:1: expected a map, found a list
+# nonsense
+access.yaml:1:1: expected a map, found `nonsense`
+"#);
+}
+
+#[test]
+fn plaintext_beyond_loopback_is_a_fault_unless_spelled() {
+    let open = GOOD.replace("127.0.0.1:0", "0.0.0.0:0");
+    insta::assert_snapshot!(told(&open, ""), @r#"
+sagegate.yaml:1:19: server.listen: without `tls`, tokens would cross the network in plaintext
+  hint: give `server.tls`, listen on 127.0.0.1 as a sidecar does, or spell out `danger: { plaintext_listener: true }`
+"#);
+    let loaded = load_texts(&format!("{open}danger: {{ plaintext_listener: true }}"), "").unwrap();
+    assert_eq!(loaded.dangers, ["plaintext_listener"]);
+}
+
+#[test]
+fn tls_takes_a_pair_of_real_pem_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    write("tls.crt", &pair.cert.pem());
+    write("tls.key", &pair.signing_key.serialize_pem());
+    write("access.yaml", "");
+    let with = |tls: &str| {
+        let server = format!("{{ listen: 0.0.0.0:0, tls: {tls} }}");
+        write("sagegate.yaml", &GOOD.replace("{ listen: 127.0.0.1:0 }", &server));
+        load(&dir.path().join("sagegate.yaml"), &env)
+            .map_err(|faults| faults.to_string().replace(&format!("{}/", dir.path().display()), ""))
+    };
+    let loaded =
+        with("{ certificate: tls.crt, private_key: tls.key, client_ca: tls.crt }").unwrap();
+    assert_eq!(loaded.server.tls.unwrap().certificate, dir.path().join("tls.crt"));
+    assert_eq!(loaded.sources.len(), 4);
+    let bad = [
+        "{ certificate: tls.crt }",
+        "{ certificate: tls.key, private_key: tls.crt }",
+        "{ certificate: none.crt, private_key: tls.key, client_ca: . }",
+        "tls.crt",
+    ];
+    let told: Vec<_> = bad.iter().map(|tls| with(tls).unwrap_err()).collect();
+    insta::assert_snapshot!(told.join("\n"), @r#"
+sagegate.yaml:1:35: server.tls.private_key: this key is required
+sagegate.yaml:1:50: server.tls.certificate: the file holds no certificate in PEM
+sagegate.yaml:1:72: server.tls.private_key: the file holds no private key in PEM
+sagegate.yaml:1:50: server.tls.certificate: cannot read `none.crt`: there is no such file
+sagegate.yaml:1:93: server.tls.client_ca: cannot read `.`: it is not a file
+sagegate.yaml:1:35: server.tls: expected a map, found `tls.crt`
+"#);
+}
+
+#[test]
+fn files_that_are_not_there_or_no_text_are_faults() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sagegate.yaml");
+    let told = || {
+        let faults = load(&path, &env).map(|_| ()).unwrap_err().to_string();
+        faults.replace(&format!("{}/", dir.path().display()), "")
+    };
+    assert_eq!(told(), "sagegate.yaml: cannot be read: there is no such file");
+    fs::write(&path, b"\xff\xfe\x00").unwrap();
+    assert_eq!(told(), "sagegate.yaml: is not a text in UTF-8");
+    fs::write(&path, GOOD).unwrap();
+    assert_eq!(told(), "access.yaml: cannot be read: there is no such file");
+    fs::write(dir.path().join("access.yaml"), "").unwrap();
+    assert!(load(&path, &env).is_ok());
+}
+
+/// Pieces of both files, of YAML and of nonsense, so that a random text gets deep.
+fn scraps() -> impl Strategy<Value = String> {
+    let words = prop::sample::select(vec![
+        "server:",
+        "issuers:",
+        "corp:",
+        "issuer:",
+        "audiences:",
+        "roles:",
+        "permit:",
+        "when:",
+        "tags:",
+        "teams:",
+        "limits:",
+        "requests:",
+        "5/s",
+        "listen:",
+        "tls:",
+        "bindings:",
+        "- ",
+        "[",
+        "]",
+        "{",
+        "}",
+        ", ",
+        ": ",
+        "\n",
+        "\n  ",
+        "\n    ",
+        "${IDP}",
+        "${",
+        "$$",
+        "&a ",
+        "*a",
+        "!!str ",
+        "<<",
+        "null",
+        "true",
+        "1e999",
+        "-1",
+        "0x",
+        "\"",
+        "'",
+        "#",
+        "|",
+        ">",
+        "~",
+        "a/b",
+        "---",
+        "%",
+        "\t",
+        "\u{0}",
+        "\u{feff}",
+        "é",
+        "danger:",
+        "revoked:",
+        "endpoints:",
+        "/",
+        "~1",
+    ]);
+    prop_oneof![
+        3 => prop::collection::vec(words, 0..40).prop_map(|words| words.concat()),
+        1 => any::<String>(),
+    ]
+}
+
+/// A typed file → YAML → the typed file.
+fn round<T: serde::Serialize + for<'de> serde::Deserialize<'de>>(
+    file: &T,
+    schema: &schema::Schema,
+) -> T {
+    let text = serde_saphyr::to_string(file).unwrap();
+    let (path, mut faults) = (Path::new("f.yaml"), Faults::default());
+    let node = yaml::parse(path, &text, &mut faults).unwrap();
+    let node = shape::check(path, node, schema, &mut faults);
+    assert!(faults.is_empty(), "{faults}\n{text}");
+    T::deserialize(&node.unwrap()).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn no_text_makes_loading_panic(gateway in scraps(), access in scraps()) {
+        let _ = load_texts(&gateway, &access);
+        let _ = load_texts(&format!("{GOOD}{gateway}"), &access);
+    }
+
+    #[test]
+    fn access_files_read_back_as_they_were_written(file in typed::access()) {
+        prop_assert_eq!(round(&file, &schema::ACCESS), file);
+    }
+
+    #[test]
+    fn gateway_files_read_back_as_they_were_written(file in typed::gateway()) {
+        prop_assert_eq!(round(&file, &schema::GATEWAY), file);
+    }
+}
+
+/// Typed files of every shape.
+mod typed {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::file::access::{
+        Action, Binding, EndpointFacts, Limit, Revoked, Role, Rule, Team, When,
+    };
+    use crate::config::file::gateway::{
+        Admin, Algorithm, Audit, Aws, ClaimPath, Danger, Durability, Format, Issuer, Level, Log,
+        Server, Timeouts, Tls,
+    };
+    use crate::config::file::{ByteSize, Listen, Named, Network, Rate, Span};
+
+    /// Texts that YAML could take for something else are among them.
+    fn text() -> impl Strategy<Value = String> {
+        let odd =
+            ["true", "null", "~", "1", "1.5", "0x1", "a: b", "- a", "#", "é", "'", "\"", "on"];
+        prop_oneof!["[a-z*/:. -]{1,12}", prop::sample::select(odd.to_vec()).prop_map(str::to_owned)]
+    }
+
+    fn texts() -> impl Strategy<Value = Vec<String>> {
+        prop::collection::vec(text(), 0..3)
+    }
+
+    fn some_texts() -> impl Strategy<Value = Option<Vec<String>>> {
+        prop::option::of(prop::collection::vec(text(), 1..3))
+    }
+
+    fn named<T: std::fmt::Debug>(one: impl Strategy<Value = T>) -> impl Strategy<Value = Named<T>> {
+        prop::collection::vec((text(), one), 0..3).prop_map(|mut pairs| {
+            let mut seen = std::collections::HashSet::new();
+            pairs.retain(|(name, _)| seen.insert(name.clone()));
+            Named(pairs)
+        })
+    }
+
+    fn rule() -> impl Strategy<Value = Rule> {
+        let actions = prop::sample::select(vec![Action::InvokeEndpoint, Action::ListEndpoints]);
+        let actions = prop::option::of(prop::collection::vec(actions, 1..3));
+        (actions, some_texts(), when()).prop_map(|(actions, endpoints, when)| Rule {
+            actions,
+            endpoints,
+            when,
+        })
+    }
+
+    fn when() -> impl Strategy<Value = When> {
+        let tags = prop::collection::btree_map(text(), texts(), 0..3);
+        let networks = prop::sample::select(vec!["10.0.0.0/8", "::1"]);
+        let networks = networks.prop_map(|text| text.parse::<Network>().unwrap());
+        let source_ips = prop::option::of(prop::collection::vec(networks, 1..3));
+        let targets = (some_texts(), some_texts(), some_texts());
+        let more = (some_texts(), some_texts(), some_texts());
+        (tags, targets, more, source_ips).prop_map(|(tags, (a, b, c), (d, e, f), source_ips)| {
+            When {
+                tags,
+                target_variants: a,
+                target_models: b,
+                inference_components: c,
+                container_hostnames: d,
+                input_locations: e,
+                output_extensions: f,
+                source_ips,
+            }
+        })
+    }
+
+    fn limit() -> impl Strategy<Value = Limit> {
+        let rates = prop::sample::select(vec!["5/s", "6/min", "7/h"]);
+        let rates = prop::option::of(rates.prop_map(|text| text.parse::<Rate>().unwrap()));
+        let count = || prop::option::of(1..=u32::MAX);
+        (rates, count(), count()).prop_map(|(requests, burst, concurrency)| Limit {
+            requests,
+            burst,
+            concurrency,
+        })
+    }
+
+    fn role() -> impl Strategy<Value = Role> {
+        let rules = || prop::collection::vec(rule(), 0..3);
+        (text(), rules(), rules()).prop_map(|(description, permit, forbid)| Role {
+            description,
+            permit,
+            forbid,
+        })
+    }
+
+    pub(super) fn access() -> impl Strategy<Value = Access> {
+        let binding = (texts(), texts(), prop::collection::vec(text(), 1..3))
+            .prop_map(|(groups, users, roles)| Binding { groups, users, roles });
+        let team = (texts(), texts(), prop::collection::vec(limit(), 0..3))
+            .prop_map(|(groups, users, limits)| Team { groups, users, limits });
+        let facts = prop::collection::btree_map(text(), text(), 0..3)
+            .prop_map(|tags| EndpointFacts { tags });
+        let revoked =
+            (texts(), texts()).prop_map(|(users, token_ids)| Revoked { users, token_ids });
+        (named(role()), prop::collection::vec(binding, 0..3), named(team), named(facts), revoked)
+            .prop_map(|(roles, bindings, teams, endpoints, revoked)| Access {
+                roles,
+                bindings,
+                teams,
+                endpoints,
+                revoked,
+            })
+    }
+
+    fn span() -> impl Strategy<Value = Span> {
+        any::<u32>().prop_map(|millis| Span(Duration::from_millis(u64::from(millis))))
+    }
+
+    fn size() -> impl Strategy<Value = ByteSize> {
+        any::<u32>().prop_map(|bytes| ByteSize(u64::from(bytes)))
+    }
+
+    fn listen() -> impl Strategy<Value = Listen> {
+        prop::sample::select(vec!["0.0.0.0:1", "[::1]:2"]).prop_map(|text| text.parse().unwrap())
+    }
+
+    fn path() -> impl Strategy<Value = Option<std::path::PathBuf>> {
+        prop::option::of("[a-z/.]{1,9}".prop_map(Into::into))
+    }
+
+    fn claim() -> impl Strategy<Value = ClaimPath> {
+        prop_oneof![
+            text().prop_map(ClaimPath::Top),
+            prop::collection::vec(text(), 1..3).prop_map(ClaimPath::Path),
+        ]
+    }
+
+    fn issuer() -> impl Strategy<Value = Issuer> {
+        let some = || prop::collection::vec(text(), 1..3);
+        let algorithms = prop::sample::select(vec![Algorithm::RS256, Algorithm::EdDSA]);
+        let names = (text(), some(), text(), some(), prop::option::of(text()), path());
+        let claims = (claim(), claim(), prop::collection::btree_map(text(), text(), 0..3));
+        let spans = (span(), span(), span(), span());
+        (names, prop::collection::vec(algorithms, 1..3), claims, spans).prop_map(
+            |((issuer, audiences, audience_claim, token_types, jwks_url, ca), algorithms, c, s)| {
+                Issuer {
+                    issuer,
+                    audiences,
+                    audience_claim,
+                    algorithms,
+                    token_types,
+                    groups_claim: c.0,
+                    user_claim: c.1,
+                    required_claims: c.2,
+                    leeway: s.0,
+                    max_token_age: s.1,
+                    jwks_url,
+                    jwks_refresh: s.2,
+                    jwks_max_stale: s.3,
+                    ca,
+                }
+            },
+        )
+    }
+
+    fn server() -> impl Strategy<Value = Server> {
+        let tls = prop::option::of(path().prop_map(|client_ca| Tls {
+            certificate: "a.crt".into(),
+            private_key: "a.key".into(),
+            client_ca,
+        }));
+        (listen(), tls, size(), size(), span()).prop_map(
+            |(listen, tls, max_body, body_memory, drain_timeout)| Server {
+                listen,
+                tls,
+                max_body,
+                body_memory,
+                drain_timeout,
+            },
+        )
+    }
+
+    fn aws() -> impl Strategy<Value = Aws> {
+        let names = (prop::option::of(text()), prop::option::of(text()), path());
+        let timeouts = (span(), span(), span(), span()).prop_map(|s| Timeouts {
+            connect: s.0,
+            response_head: s.1,
+            stream_idle: s.2,
+            stream: s.3,
+        });
+        (names, any::<(bool, bool)>(), timeouts).prop_map(
+            |((region, runtime_url, ca), (fips, dual_stack), timeouts)| Aws {
+                region,
+                runtime_url,
+                fips,
+                dual_stack,
+                ca,
+                timeouts,
+            },
+        )
+    }
+
+    fn audit() -> impl Strategy<Value = Audit> {
+        let durability = prop::sample::select(vec![Durability::Memory, Durability::Fsync]);
+        (path(), any::<bool>(), durability, size(), 1..=1_000_000_u32).prop_map(
+            |(directory, stdout, durability, rotate_size, queue)| Audit {
+                directory,
+                stdout,
+                durability,
+                rotate_size,
+                queue,
+            },
+        )
+    }
+
+    pub(super) fn gateway() -> impl Strategy<Value = Gateway> {
+        let issuers = named(issuer()).prop_filter("an issuer", |issuers| !issuers.is_empty());
+        let danger = any::<(bool, bool, bool, bool)>().prop_map(|d| Danger {
+            plaintext_listener: d.0,
+            http_issuers: d.1,
+            http_runtime_url: d.2,
+            public_admin: d.3,
+        });
+        let admin = listen().prop_map(|listen| Admin { listen });
+        (server(), admin, aws(), issuers, path(), audit(), danger).prop_map(
+            |(server, admin, aws, issuers, policies, audit, danger)| Gateway {
+                server,
+                admin,
+                aws,
+                issuers,
+                access: "b.yaml".into(),
+                policies,
+                audit,
+                log: Log { level: Level::Trace, format: Format::Text },
+                danger,
+            },
+        )
+    }
+}
