@@ -132,6 +132,7 @@ fn compile(
         max_body: file.server.max_body.0,
         body_memory: file.server.body_memory.0,
         drain_timeout: file.server.drain_timeout.0,
+        workers: file.server.workers,
         admin,
         aws,
         issuers,

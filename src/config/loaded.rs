@@ -3,6 +3,7 @@
 //! Invariant: a `Loaded` exists only if neither file had a fault.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub struct Loaded {
     pub body_memory: u64,
     /// How long a drain waits for open requests and streams.
     pub drain_timeout: Duration,
+    /// Threads that serve requests; one per core if it is not said.
+    pub workers: Option<NonZeroUsize>,
     /// Where `/livez`, `/readyz` and `/metrics` are served.
     pub admin: SocketAddr,
     pub aws: AwsConfig,

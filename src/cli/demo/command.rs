@@ -26,7 +26,10 @@ pub struct Demo {
 const EXAMPLES: Examples = Examples {
     sagegate: include_str!("../../../config/sagegate.yaml"),
     access: include_str!("../../../config/access.yaml"),
-    policies: &[("production-targets.cedar", include_str!("../../../config/policies/production-targets.cedar"))],
+    policies: &[(
+        "production-targets.cedar",
+        include_str!("../../../config/policies/production-targets.cedar"),
+    )],
 };
 
 impl Demo {
@@ -48,7 +51,10 @@ async fn start(path: PathBuf, credentials: Credentials) -> Result<Running, Start
     let options = Options {
         credentials: Source::Provider(SharedCredentialsProvider::new(credentials)),
         metrics,
-        instance: Instance { uid: "demo".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
+        instance: Instance {
+            uid: "demo".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        },
     };
     let app = App::start(loaded, options).await?;
     Ok(Running {

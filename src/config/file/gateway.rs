@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -58,6 +59,8 @@ pub struct Server {
     pub body_memory: ByteSize,
     /// How long a drain waits for open requests and streams.
     pub drain_timeout: Span,
+    /// Threads that serve requests. Default: one per core.
+    pub workers: Option<NonZeroUsize>,
 }
 
 impl Default for Server {
@@ -72,6 +75,7 @@ impl Default for Server {
             body_memory: ByteSize(256 << 20),
             // Kubernetes' grace period by default; long streams need a longer one of both.
             drain_timeout: Span::seconds(30),
+            workers: None,
         }
     }
 }
