@@ -244,7 +244,8 @@ proptest! {
     }
 }
 
-/// Three limits, the best of 20 batches; the goal is 400 ns. A permit is only made by `policy`, so no bench can call this.
+/// Three limits, the best of 20 batches; the goal is 400 ns. Only `policy` makes a permit, so
+/// this cannot stand in `benches/`.
 #[test]
 #[ignore = "a figure, not a rule: run alone, with CARGO_PROFILE_TEST_OPT_LEVEL=3"]
 fn admission_cost() {
