@@ -125,7 +125,7 @@ fn compile(
     let (admin, journal) = (gateway::admin(at, file), gateway::journal(at, &file.audit, sources));
     let (policies_dir, policies) = policies(at, file, sources);
     let (access, limits) = rules?;
-    let policy = Policy::compile(access, &policies, metrics);
+    let policy = Policy::compile(access.clone(), &policies, metrics);
     let policy = policy.map_err(|wrong| at.extend(wrong.into_iter().map(Fault::from))).ok()?;
     Some(Loaded {
         server,
@@ -136,6 +136,7 @@ fn compile(
         admin,
         aws,
         issuers,
+        access,
         policy,
         limits,
         journal,

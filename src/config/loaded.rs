@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::pending::{AwsConfig, IssuerConfig, JournalConfig, ServerConfig, TeamLimits};
+use super::pending::{Access, AwsConfig, IssuerConfig, JournalConfig, ServerConfig, TeamLimits};
 use crate::policy::Policy;
 use crate::telemetry::log;
 
@@ -27,7 +27,9 @@ pub struct Loaded {
     pub admin: SocketAddr,
     pub aws: AwsConfig,
     pub issuers: Vec<IssuerConfig>,
-    /// The roles and `policies/*.cedar`, compiled.
+    /// What `access.yaml` says, for telling what a reload changed.
+    pub access: Access,
+    /// The same and `policies/*.cedar`, compiled.
     pub policy: Policy,
     pub limits: Vec<TeamLimits>,
     pub journal: JournalConfig,
