@@ -21,7 +21,7 @@ use crate::telemetry::clock::Clock;
 use crate::telemetry::metrics::Metrics;
 
 /// Between two fetches that unknown keys cause.
-pub(super) const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(30);
+const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(30);
 /// How long a token with an unknown key waits for the fetch that it caused or joined.
 const UNKNOWN_KEY_WAIT: Duration = Duration::from_secs(3);
 /// The first pause after a failed fetch; it doubles from there.
