@@ -27,7 +27,7 @@ pub mod token;
 
 pub use authenticator::Authenticator;
 pub use claims::Principal;
-pub use error::{AuthError, IdentityError, Reason};
+pub use error::{AuthError, IdentityError, Part, Reason};
 pub use issuer::{Algorithm, IssuerConfig, UnknownAlgorithm};
 
 #[cfg(test)]

@@ -57,6 +57,8 @@ fn single<'a>(
 fn bearer(value: &[u8]) -> Result<&[u8], Reason> {
     match value.split_at_checked(b"Bearer ".len()) {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"Bearer ") => Ok(token),
+        // HTTP takes the space away when nothing follows it.
+        None if value.eq_ignore_ascii_case(b"Bearer") => Err(Reason::Parts),
         _ => Err(Reason::Scheme),
     }
 }
@@ -97,7 +99,8 @@ mod tests {
 
     #[test]
     fn whatever_leaves_a_doubt_is_refused() {
-        let refused: [(&[(&str, &str)], AuthError); 10] = [
+        let refused: [(&[(&str, &str)], AuthError); 11] = [
+            (&[(A, "Bearer")], Reason::Parts.into()),
             (&[("x-other", "Bearer t")], AuthError::Missing),
             (&[(A, "Bearer t"), (A, "Bearer t")], Reason::DoubledHeader("Authorization").into()),
             (&[(S, "t"), (S, "t")], Reason::DoubledHeader("X-Amz-Security-Token").into()),

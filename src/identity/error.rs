@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::issuer::Algorithm;
 use crate::names::Issuer;
@@ -169,7 +169,7 @@ struct Utc(SystemTime);
 
 impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = crate::telemetry::clock::unix_seconds(self.0);
+        let seconds = self.0.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         match i64::try_from(seconds).map(jiff::Timestamp::from_second) {
             Ok(Ok(time)) => time.fmt(f),
             _ => write!(f, "{seconds} s after 1970"),

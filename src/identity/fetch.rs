@@ -172,15 +172,19 @@ fn source(config: &IssuerConfig) -> Result<Source, IdentityError> {
         let wrong = || IdentityError::Url { issuer: config.name.clone(), url: url.to_owned() };
         url.parse::<Uri>().ok().filter(is_fetchable).ok_or_else(wrong)
     };
-    match &config.jwks_url {
-        Some(url) => Ok(Source::Keys(uri(url)?)),
-        None => {
-            // Discovery §4.1: a slash at the issuer's end is removed before appending.
-            let base = config.url.strip_suffix('/').unwrap_or(&config.url);
-            let document = uri(&format!("{base}/.well-known/openid-configuration"))?;
-            Ok(Source::Discovery { issuer: config.url.clone(), document })
-        }
+    if let Some(url) = &config.jwks_url {
+        return Ok(Source::Keys(uri(url)?));
     }
+    let issuer = config.url.clone();
+    uri(&issuer)?;
+    // Core §2: an issuer has no query and no fragment; behind one, the path would get lost.
+    if issuer.contains(['?', '#']) {
+        return Err(IdentityError::Url { issuer: config.name.clone(), url: issuer });
+    }
+    // Discovery §4.1: a slash at the issuer's end is removed before appending.
+    let base = issuer.strip_suffix('/').unwrap_or(&issuer);
+    let document = uri(&format!("{base}/.well-known/openid-configuration"))?;
+    Ok(Source::Discovery { issuer, document })
 }
 
 fn is_fetchable(uri: &Uri) -> bool {

@@ -21,7 +21,7 @@ use crate::telemetry::clock::Clock;
 use crate::telemetry::metrics::Metrics;
 
 /// Between two fetches that unknown keys cause.
-pub(super) const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(30);
+const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(30);
 /// How long a token with an unknown key waits for the fetch that it caused or joined.
 const UNKNOWN_KEY_WAIT: Duration = Duration::from_secs(3);
 /// The first pause after a failed fetch; it doubles from there.
@@ -314,5 +314,46 @@ impl Age {
 impl Drop for Age {
     fn drop(&mut self) {
         let _ = self.series.remove_label_values(&[&self.issuer]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REFRESH: Duration = Duration::from_secs(300);
+
+    #[test]
+    fn a_success_is_followed_within_the_refresh_interval() {
+        assert_eq!(pause(0, REFRESH, 0.0), REFRESH);
+        assert_eq!(pause(0, REFRESH, 1.0), Duration::from_secs(240));
+        assert!((0..100).all(|_| pause(0, REFRESH, random()) <= REFRESH));
+    }
+
+    #[test]
+    fn failures_back_off_from_a_second_to_a_minute() {
+        let seconds: Vec<_> = (1..=8).map(|n| pause(n, REFRESH, 0.0).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(pause(3, REFRESH, 1.0), Duration::from_secs(2));
+        assert_eq!(pause(u32::MAX, REFRESH, 0.0), LAST_RETRY);
+        let short = Duration::from_millis(50);
+        assert_eq!(pause(9, short, 0.0), short, "never slower than without failures");
+    }
+
+    #[tokio::test]
+    async fn dropping_a_store_ends_its_task() {
+        let config = crate::identity::tests::support::config("http://127.0.0.1:1");
+        let roots = Arc::new(rustls::RootCertStore::empty());
+        let fetcher = Fetcher::new(&config, &roots).unwrap();
+        let metrics = Metrics::new().unwrap();
+        let store = KeyStore::new(config, fetcher, None, Clock::System, &metrics);
+        store.start();
+        let task = store.task.lock().unwrap().clone().unwrap();
+        assert!(!task.is_finished());
+        drop(store);
+        // Ends by itself: a task that went on would keep this from ever being true.
+        while !task.is_finished() {
+            tokio::task::yield_now().await;
+        }
     }
 }

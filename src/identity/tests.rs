@@ -2,8 +2,10 @@
 //! authenticator that fetched its keys from a real server on loopback.
 
 mod fetching;
+mod keys;
 mod mutation;
 mod rules;
 mod shapes;
-mod support;
+pub(super) mod support;
+mod tls;
 mod vectors;

@@ -95,11 +95,9 @@ async fn a_signature_of_another_key_or_over_other_bytes_is_refused() {
     let other_claims = encode(world.claims(json!({ "sub": "root" })).to_string());
     let moved = format!("{}.{other_claims}.{}", parts[0], parts[2]);
     assert_eq!(world.check(&moved).await.err(), refused("rsa"));
-    let other_header = encode(r#"{"kid":"rsa","alg":"RS256"}"#);
-    assert_ne!(other_header, parts[0]);
+    let other_header = encode(r#"{ "alg": "RS256", "kid": "rsa" }"#);
     let moved = format!("{other_header}.{}.{}", parts[1], parts[2]);
-    let expected = if other_header == parts[0] { None } else { refused("rsa") };
-    assert_eq!(world.check(&moved).await.err(), expected);
+    assert_eq!(world.check(&moved).await.err(), refused("rsa"));
     let short = format!("{}.{}.{}", parts[0], parts[1], encode("short"));
     assert_eq!(world.check(&short).await.err(), refused("rsa"));
     assert!(world.check(&good).await.is_ok());

@@ -173,7 +173,7 @@ impl Idp {
 
     /// `keys` is the array of the key set.
     pub(super) fn publish(&self, keys: Value) {
-        self.set(KEYS, Answer::Json(json!({ "keys": keys })));
+        self.set(KEYS, Answer::Json([("keys", keys)].into_iter().collect()));
     }
 
     pub(super) fn asked(&self, path: &str) -> usize {
@@ -295,7 +295,7 @@ pub(super) fn all_keys() -> Value {
     ])
 }
 
-pub(super) fn config(url: &str) -> IssuerConfig {
+pub(in crate::identity) fn config(url: &str) -> IssuerConfig {
     IssuerConfig {
         name: Issuer::new("corp"),
         url: url.to_owned(),
