@@ -31,7 +31,8 @@ impl Policy {
         let footprint = Footprint::of(&policies, &words);
         let cedar = cedar(&access, files);
         let version = version(&access, files);
-        let name = |policy: &CedarPolicy| (policy.id().clone(), policy.id().to_string().into());
+        let name =
+            |policy: &CedarPolicy| (policy.id().clone(), AsRef::<str>::as_ref(policy.id()).into());
         Ok(Self {
             ids: policies.iter().map(name).collect(),
             directory: Directory::new(&access, &footprint),

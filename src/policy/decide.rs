@@ -174,7 +174,7 @@ impl Policy {
     }
 
     fn id(&self, id: &PolicyId) -> Arc<str> {
-        self.ids.get(id).map_or_else(|| id.to_string().into(), Arc::clone)
+        self.ids.get(id).map_or_else(|| AsRef::<str>::as_ref(id).into(), Arc::clone)
     }
 }
 

@@ -124,6 +124,16 @@ fn a_rule_that_can_never_apply_is_a_fault_of_its_role() {
 }
 
 #[test]
+fn a_name_that_reads_differently_from_what_it_says_is_a_fault() {
+    for (name, faulty) in [("日本é", false), ("\u{202e}nimda", true)] {
+        let mut access = access();
+        access.roles = vec![role(name, vec![rule(&[], &[], When::default())], vec![])];
+        let faults = Policy::compile(access, &[], &Metrics::new().unwrap()).err();
+        assert_eq!(faults.is_some(), faulty, "{name:?}: {faults:?}");
+    }
+}
+
+#[test]
 fn two_roles_of_one_name_are_a_fault() {
     let mut access = access();
     let all = || role("twice", vec![rule(&[], &[], When::default())], vec![]);

@@ -11,37 +11,45 @@ use cedar_policy::{
 use super::super::words::Words;
 use super::super::{Access, DenialReason, Outcome, PolicyFile, Query, compile};
 
-/// The outcome, and the ids of the policies that made it (in errors: that failed).
-pub(super) fn decide(
-    access: &Access,
-    files: &[PolicyFile],
-    query: &Query<'_>,
-) -> (Outcome, Vec<String>) {
-    let revoked = access.revoked.users.contains(query.user)
-        || access.revoked.token_ids.iter().any(|id| Some(id.as_str()) == query.token_id);
-    if revoked {
-        return (Outcome::Deny(DenialReason::Revoked), vec![]);
+/// Everything that is loaded, as one policy set.
+pub(super) struct Reference {
+    access: Access,
+    words: Words,
+    policies: PolicySet,
+}
+
+impl Reference {
+    pub(super) fn new(access: &Access, files: &[PolicyFile]) -> Self {
+        let words = Words::read().unwrap();
+        let policies = compile::policies(access, files, &words).unwrap();
+        let policies = PolicySet::from_policies(policies).unwrap();
+        Self { access: access.clone(), words, policies }
     }
-    let words = Words::read().unwrap();
-    let policies = PolicySet::from_policies(compile::policies(access, files, &words).unwrap());
-    let response = Authorizer::new().is_authorized(
-        &request(access, query, &words),
-        &policies.unwrap(),
-        &entities(access, query, &words),
-    );
-    let errors: Vec<_> = response.diagnostics().errors().collect();
-    let mut reasons: Vec<_> = response.diagnostics().reason().map(ToString::to_string).collect();
-    reasons.sort();
-    let outcome = if !errors.is_empty() {
-        Outcome::Deny(DenialReason::PolicyError)
-    } else if response.decision() == Decision::Allow {
-        Outcome::Permit
-    } else if reasons.is_empty() {
-        Outcome::Deny(DenialReason::NoPermit)
-    } else {
-        Outcome::Deny(DenialReason::Forbidden)
-    };
-    (outcome, reasons)
+
+    /// The outcome, and the ids of the policies that made it.
+    pub(super) fn decide(&self, query: &Query<'_>) -> (Outcome, Vec<String>) {
+        let revoked = &self.access.revoked;
+        let token = revoked.token_ids.iter().any(|id| Some(id.as_str()) == query.token_id);
+        if token || revoked.users.contains(query.user) {
+            return (Outcome::Deny(DenialReason::Revoked), vec![]);
+        }
+        let request = request(&self.access, query, &self.words);
+        let entities = entities(&self.access, query, &self.words);
+        let response = Authorizer::new().is_authorized(&request, &self.policies, &entities);
+        let reasons = response.diagnostics().reason().map(ToString::to_string);
+        let mut reasons: Vec<_> = reasons.collect();
+        reasons.sort();
+        let outcome = if response.diagnostics().errors().next().is_some() {
+            Outcome::Deny(DenialReason::PolicyError)
+        } else if response.decision() == Decision::Allow {
+            Outcome::Permit
+        } else if reasons.is_empty() {
+            Outcome::Deny(DenialReason::NoPermit)
+        } else {
+            Outcome::Deny(DenialReason::Forbidden)
+        };
+        (outcome, reasons)
+    }
 }
 
 fn string(text: &str) -> RestrictedExpression {

@@ -57,7 +57,7 @@ pub(super) const TEXTS: [&str; 18] = [
 ];
 
 pub(super) fn world() -> impl Strategy<Value = World> {
-    let files = subsequence(TEXTS.to_vec(), 0..4).prop_shuffle();
+    let files = subsequence(TEXTS.to_vec(), 0..3).prop_shuffle();
     (access(), files)
         .prop_map(|(access, texts)| World { access, files: vec![file(&texts.join("\n"))] })
 }
@@ -68,7 +68,7 @@ fn access() -> impl Strategy<Value = Access> {
         ROLES.map(|name| (rules(), vec(rule(), 0..2)).prop_map(move |(p, f)| role(name, p, f)));
     let revoked = prop_oneof![9 => Just(vec![]), 1 => Just(vec![User::new(USERS[2])])];
     let endpoints = btree_map(select(&["fraud-a", "churn", "other"][..]), tags(), 0..3);
-    (roles, vec(binding(), 0..5), teams(), revoked, endpoints).prop_map(
+    (roles, vec(binding(), 1..6), teams(), revoked, endpoints).prop_map(
         |(roles, bindings, teams, revoked, endpoints)| Access {
             roles: Vec::<RoleRules>::from(roles),
             bindings,
@@ -111,7 +111,7 @@ fn teams() -> impl Strategy<Value = Vec<TeamMembers>> {
 
 pub(super) fn rule() -> impl Strategy<Value = Rule> {
     let actions = subsequence(Action::ALL.to_vec(), 0..3);
-    let endpoints = subsequence(vec!["*", "fraud-*", "FRAUD-B", "churn", "other"], 0..3);
+    let endpoints = subsequence(vec!["*", "fraud-*", "FRAUD-B", "churn", "other"], 0..4);
     (actions, endpoints, when()).prop_map(|(actions, endpoints, when)| Rule {
         actions,
         endpoints: patterns(&endpoints),
