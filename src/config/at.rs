@@ -17,11 +17,20 @@ pub(super) struct At<'a> {
     position: Position,
     path: String,
     spelled: bool,
+    damaged: bool,
 }
 
 impl<'a> At<'a> {
     pub(super) fn top(file: &'a Path, node: &'a Node, faults: &'a RefCell<Faults>) -> Self {
-        Self { file, faults, node, position: node.at, path: String::new(), spelled: true }
+        Self {
+            file,
+            faults,
+            node,
+            position: node.at,
+            path: String::new(),
+            spelled: true,
+            damaged: node.damaged,
+        }
     }
 
     /// The value under `key`.
@@ -30,7 +39,8 @@ impl<'a> At<'a> {
             Some(node) => self.on(node),
             None => {
                 let path = child_path(&self.path, key);
-                Self { path, spelled: false, ..self.clone() }
+                let damaged = self.node.lost.iter().any(|lost| lost == key);
+                Self { path, spelled: false, damaged, ..self.clone() }
             }
         }
     }
@@ -59,7 +69,7 @@ impl<'a> At<'a> {
 
     /// Whether something in here was faulty already, so that a lack is no new fault.
     pub(super) fn damaged(&self) -> bool {
-        self.node.damaged
+        self.damaged
     }
 
     pub(super) fn reject(&self, message: impl Into<String>) {
@@ -72,10 +82,18 @@ impl<'a> At<'a> {
     }
 
     fn push(&self, fault: Fault) {
-        self.faults.borrow_mut().push(fault);
+        if !(self.spelled && self.node.unknown()) {
+            self.faults.borrow_mut().push(fault);
+        }
     }
 
     fn on(&self, node: &'a Node) -> Self {
-        Self { node, position: node.at, path: node.path.clone(), ..self.clone() }
+        Self {
+            node,
+            position: node.at,
+            path: node.path.clone(),
+            damaged: node.damaged,
+            ..self.clone()
+        }
     }
 }

@@ -138,6 +138,8 @@ sagegate.yaml:1:32: server.max_bodi: unknown key
   hint: did you mean `max_body`?
 sagegate.yaml:1:63: server.drain_timeout: expected a time span such as `30s` (units: ms, s, m or min, h, d), found the number 30
 sagegate.yaml:4:5: issuers.corp.audiences: this key is required
+sagegate.yaml:4:13: issuers.corp.issuer: `http://` is for loopback addresses
+  hint: use https, or spell out `danger: { http_issuers: true }`
 sagegate.yaml:5:5: issuers.corp.audience: unknown key
   hint: did you mean `audiences`?
 sagegate.yaml:8:16: issuers.ext.audiences: expected a list, found `sagegate`
@@ -148,9 +150,7 @@ sagegate.yaml:9:25: issuers.ext.algorithms[1]: `HS256` is not one of RS256, RS38
   hint: tokens without an asymmetric signature are never accepted
 sagegate.yaml:10:21: aws.runtime_url: a runtime URL has no path: the path comes from the call
 sagegate.yaml:10:59: aws.region: the environment has no variable `NOPE`
-  hint: write `$$` for a plain `$`
-sagegate.yaml:10:59: aws.region: is not a region's name
-  hint: such as `us-east-1`
+  hint: set it, or write `$$` for a plain `$`
 sagegate.yaml:11:22: audit.durability: `fsync` is not available in this version
   hint: `write` survives the process, though not the machine
 sagegate.yaml:11:36: audit.queue: must be at least 1
@@ -176,12 +176,12 @@ fn gateway_faults_in_their_words() {
         "policies: none/",
         "access: [a]",
     ];
-    let mut told: Vec<_> =
+    let mut all: Vec<_> =
         cases.iter().map(|more| format!("# {more}\n{}", in_gateway(more))).collect();
     for whole in ["issuers: {}", "admin: { listen: '10.0.0.1:1' }", "issuers: [a]\nserver: {}"] {
-        told.push(format!("# only {whole}\n{}", super::tests::told(whole, "bindings: []")));
+        all.push(format!("# only {whole}\n{}", told(whole, "bindings: []")));
     }
-    insta::assert_snapshot!(told.join("\n"), @r#"
+    insta::assert_snapshot!(all.join("\n"), @r#"
 # danger: { plaintext: true }
 sagegate.yaml:4:11: danger.plaintext: unknown key
   hint: known here: plaintext_listener, http_issuers, http_runtime_url, public_admin
@@ -219,12 +219,20 @@ sagegate.yaml:4:11: policies: cannot read the directory `none/`: there is no suc
 # access: [a]
 sagegate.yaml:4:9: access: expected a text, found a list
 # only issuers: {}
+sagegate.yaml:1:1: server.listen: without `tls`, tokens would cross the network in plaintext
+  hint: give `server.tls`, listen on 127.0.0.1 as a sidecar does, or spell out `danger: { plaintext_listener: true }`
 sagegate.yaml:1:10: issuers: must not be empty
 # only admin: { listen: '10.0.0.1:1' }
 sagegate.yaml:1:1: issuers: this key is required
+sagegate.yaml:1:1: server.listen: without `tls`, tokens would cross the network in plaintext
+  hint: give `server.tls`, listen on 127.0.0.1 as a sidecar does, or spell out `danger: { plaintext_listener: true }`
+sagegate.yaml:1:18: admin.listen: the admin listener has no authentication, and its metrics name endpoints and teams
+  hint: keep it on 127.0.0.1, or, to be probed and scraped from other pods, spell out `danger: { public_admin: true }`
 # only issuers: [a]
 server: {}
 sagegate.yaml:1:10: issuers: expected a map, found a list
+sagegate.yaml:2:9: server.listen: without `tls`, tokens would cross the network in plaintext
+  hint: give `server.tls`, listen on 127.0.0.1 as a sidecar does, or spell out `danger: { plaintext_listener: true }`
 "#);
 }
 
