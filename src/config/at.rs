@@ -5,6 +5,8 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use super::fault::{Fault, Faults, Position};
+use super::file::Named;
+use super::nearest;
 use super::yaml::{Node, child_path};
 
 /// A place, and where its faults go. A key that the file leaves to its default points at
@@ -45,16 +47,21 @@ impl<'a> At<'a> {
         }
     }
 
-    /// The key itself rather than its value: where a named thing begins.
-    pub(super) fn name(&self, key: &str) -> Self {
-        let entry = self.node.entries().iter().find(|entry| entry.key == key);
-        let position = entry.map_or(self.position, |entry| entry.key_at);
-        Self { position, ..self.key(key) }
-    }
-
     /// The item `index` of a list.
     pub(super) fn item(&self, index: usize) -> Self {
         self.node.items().get(index).map_or_else(|| self.clone(), |node| self.on(node))
+    }
+
+    /// Walks a map of named things with its tree: the place of the name, that of the value,
+    /// and both. Both are in the order of the file, so that nothing is looked up.
+    pub(super) fn named<T>(
+        &self,
+        values: &'a Named<T>,
+    ) -> impl Iterator<Item = (Self, Self, &'a str, &'a T)> {
+        self.node.entries().iter().zip(values.iter()).map(|(entry, (name, value))| {
+            let here = self.on(&entry.node);
+            (Self { position: entry.key_at, ..here.clone() }, here, name, value)
+        })
     }
 
     /// Pairs a list's values with their places.
@@ -79,6 +86,18 @@ impl<'a> At<'a> {
     pub(super) fn reject_with(&self, message: impl Into<String>, hint: Option<impl Into<String>>) {
         let fault = Fault::at(self.file, self.position, &self.path, message);
         self.push(Fault { hint: hint.map(Into::into), ..fault });
+    }
+
+    /// Rejects a name that is none of `known`. The search for a near one is not worth its
+    /// time when there are hundreds of faults: then it is one mistake, made everywhere.
+    pub(super) fn reject_name<'k>(
+        &self,
+        message: String,
+        wrong: &str,
+        known: impl IntoIterator<Item = &'k str> + Clone,
+    ) {
+        let few = self.faults.borrow().len() < 100;
+        self.reject_with(message, few.then(|| nearest::hint(wrong, known)).flatten());
     }
 
     fn push(&self, fault: Fault) {

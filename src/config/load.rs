@@ -123,9 +123,9 @@ fn compile_access(
     Some(access(&At::top(path, &node, faults), &file, &known))
 }
 
-fn compile(
-    at: &At<'_>,
-    file: &file::gateway::Gateway,
+fn compile<'a>(
+    at: &At<'a>,
+    file: &'a file::gateway::Gateway,
     sources: &mut Sources,
     rules: Option<(Access, Vec<TeamLimits>)>,
 ) -> Option<Loaded> {
