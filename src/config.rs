@@ -9,8 +9,8 @@
 //! nothing bears, a way out of safety that is not spelled under `danger:`. Each fault says
 //! file, line, column, key and what to do.
 //!
-//! A text goes through [`yaml`] (a tree that knows its lines), [`expand`] (`${ENV}`),
-//! [`shape`] (against the schema of [`file`]'s types) and `compile` (meaning). Invariant: the
+//! A text goes through `yaml` (a tree that knows its lines), `expand` (`${ENV}`),
+//! `shape` (against the schema of `file`'s types) and `compile` (meaning). Invariant: the
 //! environment and the file names come in as parameters; nothing here reads a global.
 
 mod at;

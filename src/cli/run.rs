@@ -96,7 +96,10 @@ async fn reload(path: &Path, app: &mut App, watch: &mut Watch, metrics: &Metrics
             watch.follow(&loaded);
             app.reload(loaded).await.map_err(|error| error.to_string())
         }
-        Err(faults) => Err(faults.to_string()),
+        Err(faults) => {
+            watch.follow_failed(&faults);
+            Err(faults.to_string())
+        }
     };
     let result = match applied {
         Ok(()) => {

@@ -5,6 +5,8 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use super::fault::{Fault, Faults, Position};
+use super::file::Named;
+use super::nearest;
 use super::yaml::{Node, child_path};
 
 /// A place, and where its faults go. A key that the file leaves to its default points at
@@ -17,11 +19,20 @@ pub(super) struct At<'a> {
     position: Position,
     path: String,
     spelled: bool,
+    damaged: bool,
 }
 
 impl<'a> At<'a> {
     pub(super) fn top(file: &'a Path, node: &'a Node, faults: &'a RefCell<Faults>) -> Self {
-        Self { file, faults, node, position: node.at, path: String::new(), spelled: true }
+        Self {
+            file,
+            faults,
+            node,
+            position: node.at,
+            path: String::new(),
+            spelled: true,
+            damaged: node.damaged,
+        }
     }
 
     /// The value under `key`.
@@ -30,21 +41,27 @@ impl<'a> At<'a> {
             Some(node) => self.on(node),
             None => {
                 let path = child_path(&self.path, key);
-                Self { path, spelled: false, ..self.clone() }
+                let damaged = self.node.lost.iter().any(|lost| lost == key);
+                Self { path, spelled: false, damaged, ..self.clone() }
             }
         }
-    }
-
-    /// The key itself rather than its value: where a named thing begins.
-    pub(super) fn name(&self, key: &str) -> Self {
-        let entry = self.node.entries().iter().find(|entry| entry.key == key);
-        let position = entry.map_or(self.position, |entry| entry.key_at);
-        Self { position, ..self.key(key) }
     }
 
     /// The item `index` of a list.
     pub(super) fn item(&self, index: usize) -> Self {
         self.node.items().get(index).map_or_else(|| self.clone(), |node| self.on(node))
+    }
+
+    /// Walks a map of named things with its tree: the place of the name, that of the value,
+    /// and both. Both are in the order of the file, so that nothing is looked up.
+    pub(super) fn named<T>(
+        &self,
+        values: &'a Named<T>,
+    ) -> impl Iterator<Item = (Self, Self, &'a str, &'a T)> {
+        self.node.entries().iter().zip(values.iter()).map(|(entry, (name, value))| {
+            let here = self.on(&entry.node);
+            (Self { position: entry.key_at, ..here.clone() }, here, name, value)
+        })
     }
 
     /// Pairs a list's values with their places.
@@ -59,7 +76,7 @@ impl<'a> At<'a> {
 
     /// Whether something in here was faulty already, so that a lack is no new fault.
     pub(super) fn damaged(&self) -> bool {
-        self.node.damaged
+        self.damaged
     }
 
     pub(super) fn reject(&self, message: impl Into<String>) {
@@ -76,11 +93,31 @@ impl<'a> At<'a> {
         self.faults.borrow_mut().extend(faults);
     }
 
+    /// Rejects a name that is none of `known`. The search for a near one is not worth its
+    /// time when there are hundreds of faults: then it is one mistake, made everywhere.
+    pub(super) fn reject_name<'k>(
+        &self,
+        message: String,
+        wrong: &str,
+        known: impl IntoIterator<Item = &'k str> + Clone,
+    ) {
+        let few = self.faults.borrow().len() < 100;
+        self.reject_with(message, few.then(|| nearest::hint(wrong, known)).flatten());
+    }
+
     fn push(&self, fault: Fault) {
-        self.faults.borrow_mut().push(fault);
+        if !(self.spelled && self.node.unknown()) {
+            self.faults.borrow_mut().push(fault);
+        }
     }
 
     fn on(&self, node: &'a Node) -> Self {
-        Self { node, position: node.at, path: node.path.clone(), ..self.clone() }
+        Self {
+            node,
+            position: node.at,
+            path: node.path.clone(),
+            damaged: node.damaged,
+            ..self.clone()
+        }
     }
 }

@@ -17,7 +17,10 @@ pub(super) fn expand(file: &Path, node: &mut Node, env: &Environment<'_>, faults
     match &mut node.value {
         Value::Text(text) if text.contains('$') => match expanded(text, env) {
             Ok(new) => *text = new,
-            Err(message) => faults.push(fault(file, node, message)),
+            Err(message) => {
+                faults.push(fault(file, node, message));
+                node.damaged = true;
+            }
         },
         Value::List(items) => items.iter_mut().for_each(|item| expand(file, item, env, faults)),
         Value::Map(entries) => {
@@ -28,7 +31,7 @@ pub(super) fn expand(file: &Path, node: &mut Node, env: &Environment<'_>, faults
 }
 
 fn fault(file: &Path, node: &Node, message: String) -> Fault {
-    Fault::at(file, node.at, &node.path, message).hint("write `$$` for a plain `$`")
+    Fault::at(file, node.at, &node.path, message).hint("set it, or write `$$` for a plain `$`")
 }
 
 fn expanded(text: &str, env: &Environment<'_>) -> Result<String, String> {

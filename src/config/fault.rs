@@ -3,6 +3,7 @@
 //! Faults are collected and never thrown one at a time, so that a user corrects a file once.
 //! Invariant: a fault names a file, and whenever the file could be read, a line and a column.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +48,11 @@ impl Fault {
         Self { file: file.to_owned(), position, key, message, hint: None }
     }
 
+    /// A fault that the policy room found in a Cedar file.
+    pub fn in_policy(file: &str, line: usize, column: usize, message: impl Into<String>) -> Self {
+        Self::at(Path::new(file), Position { line, column }, "", message)
+    }
+
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -81,18 +87,31 @@ impl fmt::Display for Fault {
 /// Every fault of one attempt to load, sorted by file and line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Faults(Vec<Fault>);
+pub struct Faults {
+    all: Vec<Fault>,
+    /// What the attempt looked at: a change there is a reason to try again.
+    #[serde(skip)]
+    pub(super) tried: Tried,
+}
+
+/// The files that an attempt to load looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tried {
+    /// With the hash of what was read, or `None` for what could not be.
+    pub files: BTreeMap<PathBuf, Option<String>>,
+    pub policies_dir: Option<PathBuf>,
+}
 
 impl Faults {
     pub fn push(&mut self, fault: Fault) {
         // The place where it belongs, so that whoever looks finds a sorted list.
         let not_after =
             |other: &Fault| (&other.file, other.position) <= (&fault.file, fault.position);
-        let place = self.0.partition_point(not_after);
-        let (before, _) = self.0.split_at(place);
+        let place = self.all.partition_point(not_after);
+        let (before, _) = self.all.split_at(place);
         let same_place = before.iter().rev().take_while(|other| other.position == fault.position);
         if !same_place.into_iter().any(|other| *other == fault) {
-            self.0.insert(place, fault);
+            self.all.insert(place, fault);
         }
     }
 
@@ -101,21 +120,21 @@ impl Faults {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Fault> {
-        self.0.iter()
+        self.all.iter()
     }
 
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 }
 
 impl From<Fault> for Faults {
     fn from(fault: Fault) -> Self {
-        Self(vec![fault])
+        Self { all: vec![fault], tried: Tried::default() }
     }
 }
 
@@ -124,13 +143,13 @@ impl IntoIterator for Faults {
     type IntoIter = std::vec::IntoIter<Fault>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.all.into_iter()
     }
 }
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, fault) in self.0.iter().enumerate() {
+        for (n, fault) in self.all.iter().enumerate() {
             let newline = if n == 0 { "" } else { "\n" };
             write!(f, "{newline}{fault}")?;
         }

@@ -9,9 +9,9 @@ use super::at::At;
 use super::compile::access::{Known, access};
 use super::compile::{gateway, issuers};
 use super::expand::{Environment, expand};
-use super::fault::{Fault, Faults};
+use super::fault::{Fault, Faults, Tried};
 use super::file;
-use super::loaded::Loaded;
+use super::loaded::{Loaded, Source};
 use super::pending::{Access, PolicyFile, TeamLimits};
 use super::schema::{self, Schema};
 use super::shape;
@@ -28,11 +28,25 @@ pub fn load(path: &Path, env: &Environment<'_>, metrics: &Metrics) -> Result<Loa
     let mut sources = Sources::beside(path);
     let faults = RefCell::default();
     let loaded = load_both(path, env, metrics, &mut sources, &faults);
-    let faults = faults.into_inner();
+    let (mut faults, tried) = (faults.into_inner(), sources.into_tried());
     match loaded {
-        Some(loaded) if faults.is_empty() => Ok(Loaded { sources: sources.into_read(), ..loaded }),
-        Some(_) | None if !faults.is_empty() => Err(faults),
-        _ => Err(Fault::of_file(path, "could not be read, for no reason that was told").into()),
+        Some(loaded) if faults.is_empty() => Ok(with_sources(loaded, tried)),
+        loaded => {
+            if loaded.is_none() && faults.is_empty() {
+                faults.push(Fault::of_file(path, "cannot be read, and no fault of it was found"));
+            }
+            faults.tried = tried;
+            Err(faults)
+        }
+    }
+}
+
+fn with_sources(loaded: Loaded, tried: Tried) -> Loaded {
+    let source = |(path, sha256): (PathBuf, Option<String>)| Some(Source { path, sha256: sha256? });
+    Loaded {
+        sources: tried.files.into_iter().filter_map(source).collect(),
+        policies_dir: tried.policies_dir,
+        ..loaded
     }
 }
 
@@ -112,9 +126,9 @@ fn compile_access(
     Some(access(&At::top(path, &node, faults), &file, &known))
 }
 
-fn compile(
-    at: &At<'_>,
-    file: &file::gateway::Gateway,
+fn compile<'a>(
+    at: &At<'a>,
+    file: &'a file::gateway::Gateway,
     metrics: &Metrics,
     sources: &mut Sources,
     rules: Option<(Access, Vec<TeamLimits>)>,
@@ -123,7 +137,7 @@ fn compile(
     let aws = gateway::aws(at, file, sources);
     let issuers = issuers::issuers(at, file, sources);
     let (admin, journal) = (gateway::admin(at, file), gateway::journal(at, &file.audit, sources));
-    let (policies_dir, policies) = policies(at, file, sources);
+    let policies = policies(at, file, sources);
     let (access, limits) = rules?;
     let policy = Policy::compile(access.clone(), &policies, metrics);
     let policy = policy.map_err(|wrong| at.extend(wrong.into_iter().map(Fault::from))).ok()?;
@@ -143,18 +157,12 @@ fn compile(
         log: gateway::log(&file.log),
         dangers: gateway::dangers(&file.danger),
         sources: Vec::new(),
-        policies_dir,
+        policies_dir: None,
     })
 }
 
-fn policies(
-    at: &At<'_>,
-    file: &file::gateway::Gateway,
-    sources: &mut Sources,
-) -> (Option<PathBuf>, Vec<PolicyFile>) {
-    let Some((directory, paths)) = gateway::policy_paths(at, file, sources) else {
-        return (None, Vec::new());
-    };
+fn policies(at: &At<'_>, file: &file::gateway::Gateway, sources: &mut Sources) -> Vec<PolicyFile> {
+    let paths = gateway::policy_paths(at, file, sources);
     let one = |path: &PathBuf| {
         let told = |reason: String| {
             at.key("policies").reject(format!("cannot read `{}`: {reason}", path.display()));
@@ -163,5 +171,5 @@ fn policies(
         let text = String::from_utf8(bytes).map_err(|_| told("it is not UTF-8".to_owned())).ok()?;
         Some(PolicyFile { name: path.display().to_string(), text })
     };
-    (Some(directory), paths.iter().filter_map(one).collect())
+    paths.iter().filter_map(one).collect()
 }

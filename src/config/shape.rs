@@ -55,10 +55,10 @@ fn report(
         for error in innermost(&error) {
             let Some(node) = find(root, error.instance_path().as_str()) else { continue };
             faults.extend(describe(file, node, schema, error));
-            if let (Kind::Required { .. }, Some(node)) =
-                (error.kind(), find_mut(root, error.instance_path().as_str()))
-            {
+            let Kind::Required { property } = error.kind() else { continue };
+            if let Some(node) = find_mut(root, error.instance_path().as_str()) {
                 node.damaged = true;
+                node.lost.extend(property.as_str().map(str::to_owned));
             }
         }
     }
@@ -76,6 +76,9 @@ fn innermost<'e>(error: &'e ValidationError<'_>) -> Vec<&'e ValidationError<'e>>
 }
 
 fn describe(file: &Path, node: &Node, schema: &Schema, error: &ValidationError<'_>) -> Vec<Fault> {
+    if node.unknown() {
+        return Vec::new();
+    }
     match error.kind() {
         Kind::AdditionalProperties { unexpected } => {
             let known = words::known_keys(schema, error);
@@ -123,11 +126,14 @@ fn doomed(validator: &Validator, root: &Node) -> HashSet<String> {
 
 /// Removes the doomed below `node`; returns whether anything went.
 fn take_out(node: &mut Node, at: &str, doomed: &HashSet<String>) -> bool {
-    let mut damaged = false;
+    let (mut damaged, mut lost) = (false, Vec::new());
     let mut stays = |child: &mut Node, step: &str| {
         let at = pointer(at, step);
         let goes = doomed.contains(&at);
         damaged |= goes || take_out(child, &at, doomed);
+        if goes {
+            lost.push(step.to_owned());
+        }
         !goes
     };
     match &mut node.value {
@@ -142,6 +148,7 @@ fn take_out(node: &mut Node, at: &str, doomed: &HashSet<String>) -> bool {
         Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Float(_) | Value::Text(_) => {}
     }
     node.damaged |= damaged;
+    node.lost.append(&mut lost);
     damaged
 }
 

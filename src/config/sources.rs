@@ -9,23 +9,23 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use super::loaded::Source;
+use super::fault::Tried;
 
 /// Ten thousand roles are some 2 MiB; whatever is larger is another kind of file.
 const MAX_FILE: u64 = 32 << 20;
 
-/// The files read so far; paths are relative to `base`.
+/// The files looked at so far; paths are relative to `base`.
 #[derive(Debug)]
 pub(super) struct Sources {
     base: PathBuf,
-    read: Vec<Source>,
+    tried: Tried,
 }
 
 impl Sources {
     /// Paths will be relative to the folder of `main`.
     pub(super) fn beside(main: &Path) -> Self {
         let base = main.parent().unwrap_or(Path::new("")).to_owned();
-        Self { base, read: Vec::new() }
+        Self { base, tried: Tried::default() }
     }
 
     pub(super) fn resolve(&self, path: &Path) -> PathBuf {
@@ -34,16 +34,20 @@ impl Sources {
 
     /// Reads a file whose path is resolved already.
     pub(super) fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
-        let bytes = read(path)?;
-        let sha256 = hex(digest(&SHA256, &bytes).as_ref());
-        if !self.read.iter().any(|source| source.path == path) {
-            self.read.push(Source { path: path.to_owned(), sha256 });
-        }
-        Ok(bytes)
+        let bytes = read(path);
+        let sha256 = bytes.as_ref().ok().map(|bytes| hex(digest(&SHA256, bytes).as_ref()));
+        self.tried.files.insert(path.to_owned(), sha256);
+        bytes
     }
 
-    pub(super) fn into_read(self) -> Vec<Source> {
-        self.read
+    /// The policies of a directory whose path is resolved already.
+    pub(super) fn policies(&mut self, directory: &Path) -> io::Result<Vec<PathBuf>> {
+        self.tried.policies_dir = Some(directory.to_owned());
+        policies(directory)
+    }
+
+    pub(super) fn into_tried(self) -> Tried {
+        self.tried
     }
 }
 

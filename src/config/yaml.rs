@@ -20,8 +20,10 @@ pub(super) struct Node {
     /// The way to it from the top, as a reader would spell it: `roles.a.permit[0]`. It stays
     /// true when a faulty neighbour is taken out of the tree.
     pub path: String,
-    /// Something in it was faulty and has been taken out: what it lacks now is no new fault.
+    /// Something in it was faulty, and has a fault already: what follows is no new one.
     pub damaged: bool,
+    /// The keys that should be here, and were taken out or are missing.
+    pub lost: Vec<String>,
     pub value: Value,
 }
 
@@ -45,6 +47,15 @@ pub(super) struct Entry {
 }
 
 impl Node {
+    fn new(at: Position, value: Value) -> Self {
+        Self { at, path: String::new(), damaged: false, lost: Vec::new(), value }
+    }
+
+    /// A text that could not be expanded: what it should have been is not known.
+    pub(super) fn unknown(&self) -> bool {
+        self.damaged && matches!(self.value, Value::Text(_))
+    }
+
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
         self.entries().iter().find(|entry| entry.key == key).map(|entry| &entry.node)
     }
@@ -80,7 +91,7 @@ impl Node {
 /// The one fault at which the text stops being YAML.
 pub(super) fn parse(file: &Path, text: &str, faults: &mut Faults) -> Result<Node, Fault> {
     let parsed = serde_saphyr::from_str_with_options::<Option<Node>>(text, options());
-    let mut root = parsed.map_err(|error| syntax(file, &error))?.unwrap_or_else(empty);
+    let mut root = parsed.map_err(|error| syntax(file, text, &error))?.unwrap_or_else(empty);
     name_paths(&mut root, String::new());
     drop_doubles(file, &mut root, faults);
     Ok(root)
@@ -101,10 +112,10 @@ fn options() -> serde_saphyr::Options {
 
 fn empty() -> Node {
     let at = Position { line: 1, column: 1 };
-    Node { at, path: String::new(), damaged: false, value: Value::Map(Vec::new()) }
+    Node::new(at, Value::Map(Vec::new()))
 }
 
-fn syntax(file: &Path, error: &serde_saphyr::Error) -> Fault {
+fn syntax(file: &Path, text: &str, error: &serde_saphyr::Error) -> Fault {
     let at = error.location().map(position).unwrap_or_default();
     let error = error.without_snippet();
     if matches!(error, serde_saphyr::Error::MultipleDocuments { .. }) {
@@ -113,7 +124,10 @@ fn syntax(file: &Path, error: &serde_saphyr::Error) -> Fault {
     let message = error.to_string();
     // The place is told before the message.
     let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(what, _)| what);
-    Fault::at(file, at, "", message)
+    let line = text.lines().nth(at.line.saturating_sub(1)).unwrap_or_default();
+    let hint =
+        line.contains("${").then(|| "inside `{}` and `[]`, quote it: `\"${NAME}\"`".to_owned());
+    Fault { hint, ..Fault::at(file, at, "", message) }
 }
 
 fn position(location: Location) -> Position {
@@ -169,7 +183,7 @@ fn doubled(file: &Path, entry: &Entry, first: Position) -> Fault {
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Spanned { value, referenced, .. } = Spanned::<Value>::deserialize(deserializer)?;
-        Ok(Self { at: position(referenced), path: String::new(), damaged: false, value })
+        Ok(Self::new(position(referenced), value))
     }
 }
 
@@ -332,6 +346,14 @@ mod tests {
             assert!(got.starts_with(&format!("f.yaml:{line}:")), "{text:?}: {got}");
         }
         assert!(read("a: &x { b: 1 }\nc: *x\n").0.is_ok());
+    }
+
+    #[test]
+    fn an_unquoted_variable_in_braces_gets_a_hint() {
+        let hint = "\n  hint: inside `{}` and `[]`, quote it: `\"${NAME}\"`";
+        assert!(fault("a: { b: ${B} }").ends_with(hint));
+        assert!(!fault("a: { b: B} }").ends_with(hint));
+        assert_eq!(fault("a: { b: \"${B}\" }"), "");
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::limits;
 use crate::config::at::At;
 use crate::config::file::access as file;
-use crate::config::nearest;
 use crate::config::pending::{
     Access, Binding, Pattern, Revoked, RoleRules, Rule, TeamLimits, TeamMembers, When,
 };
@@ -19,21 +18,23 @@ pub(in crate::config) struct Known {
     pub roles: BTreeSet<String>,
 }
 
-pub(in crate::config) fn access(
-    at: &At<'_>,
-    file: &file::Access,
+/// A named thing: the place of its name, that of its value, and both.
+type NamedAt<'a, T> = (At<'a>, At<'a>, &'a str, &'a T);
+
+pub(in crate::config) fn access<'a>(
+    at: &At<'a>,
+    file: &'a file::Access,
     known: &Known,
 ) -> (Access, Vec<TeamLimits>) {
     let (roles, teams) = (at.key("roles"), at.key("teams"));
-    let members = file.teams.iter().map(|(name, one)| team(&teams, name, one, known)).collect();
-    let limits = file.teams.iter().map(|(name, one)| TeamLimits {
+    let limits = teams.named(&file.teams).map(|(_, here, name, one)| TeamLimits {
         team: Team::new(name),
-        limits: limits::compile(&teams.key(name).key("limits"), &one.limits),
+        limits: limits::compile(&here.key("limits"), &one.limits),
     });
     let access = Access {
-        roles: file.roles.iter().map(|(name, one)| role(&roles, name, one)).collect(),
+        roles: roles.named(&file.roles).map(role).collect(),
         bindings: bindings(&at.key("bindings"), &file.bindings, known),
-        teams: members,
+        teams: teams.named(&file.teams).map(|one| team(one, known)).collect(),
         revoked: revoked(&at.key("revoked"), &file.revoked, known),
         endpoints: endpoints(&at.key("endpoints"), file),
     };
@@ -41,8 +42,7 @@ pub(in crate::config) fn access(
     (access, limits)
 }
 
-fn role(at: &At<'_>, name: &str, file: &file::Role) -> RoleRules {
-    let (named, here) = (at.name(name), at.key(name));
+fn role((named, here, name, file): NamedAt<'_, file::Role>) -> RoleRules {
     check_plain(&named, name);
     if file.permit.is_empty() && file.forbid.is_empty() && !here.damaged() {
         named.reject_with("the role neither permits nor forbids", Some("give it a `permit`"));
@@ -154,19 +154,16 @@ fn bindings(at: &At<'_>, file: &[file::Binding], known: &Known) -> Vec<Binding> 
 fn role_names(at: &At<'_>, names: &[String], known: &Known) -> Vec<Role> {
     for (n, name) in names.iter().enumerate() {
         if !known.roles.contains(name) {
-            let hint = nearest::hint(name, known.roles.iter().map(String::as_str));
-            at.item(n).reject_with(format!("there is no role `{name}`"), hint);
+            let all = known.roles.iter().map(String::as_str);
+            at.item(n).reject_name(format!("there is no role `{name}`"), name, all);
         }
     }
     names.iter().map(|name| Role::new(name.as_str())).collect()
 }
 
-fn team(at: &At<'_>, name: &str, file: &file::Team, known: &Known) -> TeamMembers {
-    let here = at.key(name);
-    check_plain(&at.name(name), name);
-    if !here.damaged() {
-        check_members(&at.name(name), "the team", &file.groups, &file.users);
-    }
+fn team((named, here, name, file): NamedAt<'_, file::Team>, known: &Known) -> TeamMembers {
+    check_plain(&named, name);
+    check_members(&named, "the team", &file.groups, &file.users);
     TeamMembers {
         name: Team::new(name),
         groups: groups(&here.key("groups"), &file.groups, known),
@@ -204,8 +201,8 @@ fn check_qualified(at: &At<'_>, names: &[String], known: &Known) {
                 here.reject_with(format!("`{name}` is not of the form `issuer/name`"), Some(hint));
             }
             (Some((issuer, _)), Some(issuers)) if !issuers.iter().any(|one| one == issuer) => {
-                let hint = nearest::hint(issuer, issuers.iter().map(String::as_str));
-                here.reject_with(format!("there is no issuer `{issuer}`"), hint);
+                let all = issuers.iter().map(String::as_str);
+                here.reject_name(format!("there is no issuer `{issuer}`"), issuer, all);
             }
             (Some(_), _) => {}
         }
@@ -221,17 +218,20 @@ fn revoked(at: &At<'_>, file: &file::Revoked, known: &Known) -> Revoked {
     Revoked { users, token_ids: file.token_ids.iter().cloned().collect() }
 }
 
-fn endpoints(at: &At<'_>, file: &file::Access) -> BTreeMap<String, BTreeMap<String, String>> {
+fn endpoints<'a>(
+    at: &At<'a>,
+    file: &'a file::Access,
+) -> BTreeMap<String, BTreeMap<String, String>> {
     let mut all = BTreeMap::new();
-    for (name, facts) in file.endpoints.iter() {
+    for (named, _, name, facts) in at.named(&file.endpoints) {
         if !is_endpoint_name(name) {
-            at.name(name).reject_with(
+            named.reject_with(
                 "is not an endpoint's name",
                 Some("at most 63 letters, digits and inner `-`"),
             );
         }
         if all.insert(name.to_ascii_lowercase(), facts.tags.clone()).is_some() {
-            at.name(name).reject("the same endpoint a second time: case does not count");
+            named.reject("the same endpoint a second time: case does not count");
         }
     }
     all

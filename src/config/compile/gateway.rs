@@ -215,17 +215,17 @@ pub(in crate::config) fn dangers(file: &file::Danger) -> Vec<&'static str> {
     all.into_iter().filter_map(|(name, on)| on.then_some(name)).collect()
 }
 
-/// The directory of policies, and its files; a fault if it cannot be read.
+/// The files of the policies' directory; a fault if it cannot be read.
 pub(in crate::config) fn policy_paths(
     at: &At<'_>,
     file: &file::Gateway,
-    sources: &Sources,
-) -> Option<(PathBuf, Vec<PathBuf>)> {
-    let directory = sources.resolve(file.policies.as_ref()?);
-    let paths = crate::config::sources::policies(&directory).inspect_err(|error| {
-        let message =
-            format!("cannot read the directory `{}`: {}", directory.display(), why(error));
-        at.key("policies").reject(message);
-    });
-    Some((directory, paths.ok()?))
+    sources: &mut Sources,
+) -> Vec<PathBuf> {
+    let Some(path) = &file.policies else { return Vec::new() };
+    let directory = sources.resolve(path);
+    sources.policies(&directory).unwrap_or_else(|error| {
+        let (shown, why) = (directory.display(), why(&error));
+        at.key("policies").reject(format!("cannot read the directory `{shown}`: {why}"));
+        Vec::new()
+    })
 }

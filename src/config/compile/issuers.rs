@@ -13,23 +13,23 @@ use crate::names::Issuer;
 /// Clocks that differ by more are broken, and an expired token would work as long.
 const MAX_LEEWAY: Duration = Duration::from_secs(600);
 
-pub(in crate::config) fn issuers(
-    at: &At<'_>,
-    file: &file::Gateway,
+pub(in crate::config) fn issuers<'a>(
+    at: &At<'a>,
+    file: &'a file::Gateway,
     sources: &mut Sources,
 ) -> Vec<IssuerConfig> {
     let here = at.key("issuers");
     let on = file.danger.http_issuers || at.key("danger").damaged();
     let plain = Plain { danger: "http_issuers", on };
     let mut all: Vec<IssuerConfig> = Vec::new();
-    for (name, issuer) in file.issuers.iter() {
-        check_name(&here.name(name), name);
+    for (named, here, name, issuer) in here.named(&file.issuers) {
+        check_name(&named, name);
         let same = |other: &&IssuerConfig| !other.url.is_empty() && other.url == issuer.issuer;
         if let Some(other) = all.iter().find(same) {
             let message = format!("`{}` has this issuer already", other.name);
-            here.key(name).key("issuer").reject(message);
+            here.key("issuer").reject(message);
         }
-        all.push(compile(&here.key(name), name, issuer, plain, sources));
+        all.push(compile(&here, name, issuer, plain, sources));
     }
     all
 }

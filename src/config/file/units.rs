@@ -217,7 +217,7 @@ impl std::fmt::Display for Span {
 
 /// The largest unit in which `value` is a whole number.
 fn largest<'a>(value: u64, scale: &[(&'a str, u64)]) -> (&'a str, u64) {
-    let whole = scale.iter().copied().filter(|(_, factor)| value % factor == 0);
+    let whole = scale.iter().copied().filter(|(_, factor)| value.is_multiple_of(*factor));
     whole.max_by_key(|(_, factor)| *factor).unwrap_or(("", 1))
 }
 
