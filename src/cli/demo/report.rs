@@ -96,7 +96,7 @@ pub(super) fn to_paste(places: Places<'_>, style: Style) -> String {
     for (what, line) in [
         ("the record", format!("tail -n 1 '{directory}'/audit/*.jsonl")),
         ("the metrics", format!("curl -s {}/metrics | grep ^sagegate_", places.admin)),
-        ("the rules", format!("'{directory}/access.yaml'  (edit it: the gateway reloads)")),
+        ("the rules", format!("cat '{directory}/access.yaml'")),
     ] {
         let _ = writeln!(out, "  {} {line}", style.name(&format!("{what:<12}")));
     }
