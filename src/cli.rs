@@ -31,7 +31,7 @@ enum Command {
     /// Print the Cedar that the roles compile to.
     Policy(ConfigFile),
     /// Decide one call as the gateway would, and say why (JSON; exit 0 permit, 3 deny).
-    Explain(explain::Question),
+    Explain(Box<explain::Question>),
     /// Try it: an issuer, a SageMaker stand-in and the gateway in one process.
     Demo(demo::Demo),
 }

@@ -214,7 +214,7 @@ mod tests {
     }
 
     fn load(dir: &Path) -> Result<Loaded, Faults> {
-        super::super::load(&dir.join("sagegate.yaml"), &|_| None)
+        crate::config::load(&dir.join("sagegate.yaml"), &|_| None, &crate::config::tests::metrics())
     }
 
     fn run(test: impl Future<Output = ()>) {

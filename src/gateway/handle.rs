@@ -49,7 +49,7 @@ impl Handler for Gateway {
         let snapshot = self.snapshot.load_full();
         let intent = match self.desk.reserve() {
             Ok(intent) => intent,
-            Err(unavailable) => return self.desk.refuse_unrecorded(unavailable.into()),
+            Err(unavailable) => return self.desk.refuse_unrecorded(&unavailable.into()),
         };
         let mut exchange = Exchange::open(&self.desk, &snapshot, intent, &request, peer);
         let ended = AssertUnwindSafe(corridor(&snapshot, request, &mut exchange));

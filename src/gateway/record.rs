@@ -54,7 +54,7 @@ impl Desk {
 
     /// The one refusal without an event, because the journal is why; it is in the log and
     /// the metrics.
-    pub(super) fn refuse_unrecorded(&self, refusal: Refusal) -> Response<GatewayBody> {
+    pub(super) fn refuse_unrecorded(&self, refusal: &Refusal) -> Response<GatewayBody> {
         let (id, row) = (RequestId::generate(), refusal.row());
         tracing::warn!(request_id = %id, reason = refusal.operator(), "refused, and not on record");
         self.tally.ended(Ended {
@@ -65,7 +65,7 @@ impl Desk {
             total: Duration::ZERO,
             upstream: None,
         });
-        response(&refusal, id)
+        response(refusal, id)
     }
 
     /// What was no request is on record too, if there is a place for it.

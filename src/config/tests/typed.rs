@@ -1,5 +1,7 @@
 //! Typed files of every shape, for the round trip.
 
+use std::num::NonZeroUsize;
+
 use std::time::Duration;
 
 use super::*;
@@ -158,13 +160,15 @@ fn server() -> impl Strategy<Value = Server> {
         private_key: "a.key".into(),
         client_ca,
     }));
-    (listen(), tls, size(), size(), span()).prop_map(
-        |(listen, tls, max_body, body_memory, drain_timeout)| Server {
+    let workers = prop::option::of(1..64_usize).prop_map(|n| n.and_then(NonZeroUsize::new));
+    (listen(), tls, size(), size(), span(), workers).prop_map(
+        |(listen, tls, max_body, body_memory, drain_timeout, workers)| Server {
             listen,
             tls,
             max_body,
             body_memory,
             drain_timeout,
+            workers,
         },
     )
 }
