@@ -62,20 +62,23 @@ fn load_both(
 ) -> Option<Loaded> {
     let main: Read<file::gateway::Gateway> =
         read(path, env, &schema::GATEWAY, sources, &mut faults.borrow_mut())?;
-    let rules = access_path(&main, sources).map(|path| {
-        let read = read(&path, env, &schema::ACCESS, sources, &mut faults.borrow_mut());
-        compile_access(&path, &main.raw, read?, faults)
+    let rules = access_path(&main, sources).and_then(|path| {
+        let read = read(&path, env, &schema::ACCESS, sources, &mut faults.borrow_mut())?;
+        let (access, limits) = compile_access(&path, &main.raw, read, faults)?;
+        Some((path, access, limits))
     });
     let (node, file) = main.fitting.as_ref()?;
-    compile(&At::top(path, node, faults), file, sources, rules.flatten())
+    compile(&At::top(path, node, faults), file, sources, rules)
 }
 
 /// Where the access file is, even if other parts of the main file are faulty.
 fn access_path<T>(main: &Read<T>, sources: &Sources) -> Option<PathBuf> {
-    match main.raw.get("access").map(|node| &node.value) {
-        None => Some(sources.resolve(Path::new("access.yaml"))),
-        Some(Value::Text(text)) => Some(sources.resolve(Path::new(text))),
-        Some(_) => None,
+    let Some(node) = main.raw.get("access") else {
+        return Some(sources.resolve(Path::new("access.yaml")));
+    };
+    match &node.value {
+        Value::Text(text) if !node.unknown() => Some(sources.resolve(Path::new(text))),
+        _ => None,
     }
 }
 
@@ -127,14 +130,14 @@ fn compile<'a>(
     at: &At<'a>,
     file: &'a file::gateway::Gateway,
     sources: &mut Sources,
-    rules: Option<(Access, Vec<TeamLimits>)>,
+    rules: Option<(PathBuf, Access, Vec<TeamLimits>)>,
 ) -> Option<Loaded> {
     let server = gateway::server(at, file, sources);
     let aws = gateway::aws(at, file, sources);
     let issuers = issuers::issuers(at, file, sources);
     let (admin, journal) = (gateway::admin(at, file), gateway::journal(at, &file.audit, sources));
     let policies = policies(at, file, sources);
-    let (access, limits) = rules?;
+    let (access_file, access, limits) = rules?;
     Some(Loaded {
         server,
         max_body: file.server.max_body.0,
@@ -144,6 +147,7 @@ fn compile<'a>(
         aws,
         issuers,
         access,
+        access_file,
         limits,
         policies,
         journal,

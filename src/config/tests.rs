@@ -79,6 +79,15 @@ fn the_example_spells_the_defaults() {
 }
 
 #[test]
+fn the_policy_rooms_faults_become_ours() {
+    let loaded = load_texts(GOOD, "").unwrap();
+    let fault = loaded.policy_fault("p/a.cedar", (3, 7), "bad", Some("better".to_owned()));
+    assert_eq!(fault.to_string(), "p/a.cedar:3:7: bad\n  hint: better");
+    let fault = loaded.policy_fault("access", (0, 0), "bad", None).to_string();
+    assert!(fault.ends_with("access.yaml: bad"), "{fault}");
+}
+
+#[test]
 fn names_keep_the_order_of_the_file() {
     let access = "teams:\n  zebra: { groups: [corp/z] }\n  ant: { groups: [corp/a] }\n";
     let loaded = load_texts(GOOD, access).unwrap();
@@ -556,4 +565,12 @@ fn a_large_file_with_a_fault_in_every_line_is_told_whole() {
         (0..2_000).map(|n| format!("  - {{ groups: [corp/g], roles: [x-{n}] }}\n")).collect();
     let faults = load_texts(GOOD, &format!("roles:\n{roles}bindings:\n{bindings}")).unwrap_err();
     assert_eq!(faults.len(), 4_000);
+}
+
+#[test]
+fn an_access_path_that_cannot_expand_is_one_fault() {
+    insta::assert_snapshot!(in_gateway("access: ${NOPE}"), @r#"
+sagegate.yaml:4:9: access: the environment has no variable `NOPE`
+  hint: set it, or write `$$` for a plain `$`
+"#);
 }
