@@ -46,6 +46,11 @@ impl Fault {
         Self { file: file.to_owned(), position, key, message, hint: None }
     }
 
+    /// A fault that the policy room found in a Cedar file.
+    pub fn in_policy(file: &str, line: usize, column: usize, message: impl Into<String>) -> Self {
+        Self::at(Path::new(file), Position { line, column }, "", message)
+    }
+
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

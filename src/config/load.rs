@@ -62,13 +62,12 @@ fn load_both(
 ) -> Option<Loaded> {
     let main: Read<file::gateway::Gateway> =
         read(path, env, &schema::GATEWAY, sources, &mut faults.borrow_mut())?;
-    let rules = access_path(&main, sources).and_then(|path| {
-        let read = read(&path, env, &schema::ACCESS, sources, &mut faults.borrow_mut())?;
-        let (access, limits) = compile_access(&path, &main.raw, read, faults)?;
-        Some((path, access, limits))
+    let rules = access_path(&main, sources).map(|path| {
+        let read = read(&path, env, &schema::ACCESS, sources, &mut faults.borrow_mut());
+        compile_access(&path, &main.raw, read?, faults)
     });
     let (node, file) = main.fitting.as_ref()?;
-    compile(&At::top(path, node, faults), file, sources, rules)
+    compile(&At::top(path, node, faults), file, sources, rules.flatten())
 }
 
 /// Where the access file is, even if other parts of the main file are faulty.
@@ -130,14 +129,14 @@ fn compile<'a>(
     at: &At<'a>,
     file: &'a file::gateway::Gateway,
     sources: &mut Sources,
-    rules: Option<(PathBuf, Access, Vec<TeamLimits>)>,
+    rules: Option<(Access, Vec<TeamLimits>)>,
 ) -> Option<Loaded> {
     let server = gateway::server(at, file, sources);
     let aws = gateway::aws(at, file, sources);
     let issuers = issuers::issuers(at, file, sources);
     let (admin, journal) = (gateway::admin(at, file), gateway::journal(at, &file.audit, sources));
     let policies = policies(at, file, sources);
-    let (access_file, access, limits) = rules?;
+    let (access, limits) = rules?;
     Some(Loaded {
         server,
         max_body: file.server.max_body.0,
@@ -147,7 +146,6 @@ fn compile<'a>(
         aws,
         issuers,
         access,
-        access_file,
         limits,
         policies,
         journal,

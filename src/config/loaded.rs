@@ -3,10 +3,9 @@
 //! Invariant: a `Loaded` exists only if neither file had a fault.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::fault::{Fault, Position};
 use super::pending::{
     Access, AwsConfig, IssuerConfig, JournalConfig, PolicyFile, ServerConfig, TeamLimits,
 };
@@ -27,8 +26,6 @@ pub struct Loaded {
     pub aws: AwsConfig,
     pub issuers: Vec<IssuerConfig>,
     pub access: Access,
-    /// The file that `access` and `limits` are from.
-    pub access_file: PathBuf,
     pub limits: Vec<TeamLimits>,
     /// `policies/*.cedar`, sorted by name.
     pub policies: Vec<PolicyFile>,
@@ -42,21 +39,6 @@ pub struct Loaded {
     pub sources: Vec<Source>,
     /// The directory of Cedar policies, if there is one: a file may yet appear in it.
     pub policies_dir: Option<PathBuf>,
-}
-
-impl Loaded {
-    /// A fault that the policy room found, as one of ours. Policies compiled from roles have
-    /// line 0 and stand in the access file.
-    pub fn policy_fault(
-        &self,
-        file: &str,
-        (line, column): (usize, usize),
-        message: impl Into<String>,
-        hint: Option<String>,
-    ) -> Fault {
-        let file = if line == 0 { &self.access_file } else { Path::new(file) };
-        Fault { hint, ..Fault::at(file, Position { line, column }, "", message) }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

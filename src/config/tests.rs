@@ -77,15 +77,6 @@ fn the_example_spells_the_defaults() {
 }
 
 #[test]
-fn the_policy_rooms_faults_become_ours() {
-    let loaded = load_texts(GOOD, "").unwrap();
-    let fault = loaded.policy_fault("p/a.cedar", (3, 7), "bad", Some("better".to_owned()));
-    assert_eq!(fault.to_string(), "p/a.cedar:3:7: bad\n  hint: better");
-    let fault = loaded.policy_fault("access", (0, 0), "bad", None).to_string();
-    assert!(fault.ends_with("access.yaml: bad"), "{fault}");
-}
-
-#[test]
 fn names_keep_the_order_of_the_file() {
     let access = "teams:\n  zebra: { groups: [corp/z] }\n  ant: { groups: [corp/a] }\n";
     let loaded = load_texts(GOOD, access).unwrap();
