@@ -21,7 +21,6 @@ pub mod file;
 mod load;
 mod loaded;
 mod nearest;
-pub mod pending;
 mod reload;
 mod schema;
 mod shape;
@@ -32,8 +31,7 @@ mod yaml;
 pub use expand::Environment;
 pub use fault::{Fault, Faults, Position};
 pub use load::load;
-pub use loaded::{Loaded, LogConfig, Source};
-pub use pending::{AwsConfig, ServerConfig};
+pub use loaded::{AwsConfig, Loaded, LogConfig, ServerConfig, Source};
 pub use reload::Watch;
 
 #[cfg(test)]

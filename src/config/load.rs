@@ -12,12 +12,13 @@ use super::expand::{Environment, expand};
 use super::fault::{Fault, Faults, Tried};
 use super::file;
 use super::loaded::{Loaded, Source};
-use super::pending::{Access, PolicyFile, TeamLimits};
 use super::schema::{self, Schema};
 use super::shape;
 use super::sources::{Sources, why};
 use super::yaml::{self, Node, Value};
+use crate::limits::TeamLimits;
 use crate::policy::Policy;
+use crate::policy::{Access, PolicyFile};
 use crate::telemetry::metrics::Metrics;
 
 /// Reads `path` (`sagegate.yaml`) and what it names, with `env` for `${…}`.
@@ -75,10 +76,12 @@ fn load_both(
 
 /// Where the access file is, even if other parts of the main file are faulty.
 fn access_path<T>(main: &Read<T>, sources: &Sources) -> Option<PathBuf> {
-    match main.raw.get("access").map(|node| &node.value) {
-        None => Some(sources.resolve(Path::new("access.yaml"))),
-        Some(Value::Text(text)) => Some(sources.resolve(Path::new(text))),
-        Some(_) => None,
+    let Some(node) = main.raw.get("access") else {
+        return Some(sources.resolve(Path::new("access.yaml")));
+    };
+    match &node.value {
+        Value::Text(text) if !node.unknown() => Some(sources.resolve(Path::new(text))),
+        _ => None,
     }
 }
 

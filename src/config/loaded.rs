@@ -7,9 +7,14 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::pending::{Access, AwsConfig, IssuerConfig, JournalConfig, ServerConfig, TeamLimits};
+use crate::audit::JournalConfig;
+use crate::identity::IssuerConfig;
+use crate::limits::TeamLimits;
+use crate::policy::Access;
 use crate::policy::Policy;
+use crate::server::TlsFiles;
 use crate::telemetry::log;
+use crate::upstream::Timeouts;
 
 /// Both files, compiled into the rooms' own types.
 #[derive(Debug)]
@@ -42,6 +47,25 @@ pub struct Loaded {
     pub sources: Vec<Source>,
     /// The directory of Cedar policies, if there is one: a file may yet appear in it.
     pub policies_dir: Option<PathBuf>,
+}
+
+/// `server:`, as far as the listener wants it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerConfig {
+    pub listen: SocketAddr,
+    pub tls: Option<TlsFiles>,
+}
+
+/// `aws:`; the region may yet come from the AWS chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwsConfig {
+    pub region: Option<String>,
+    pub runtime_url: Option<String>,
+    pub fips: bool,
+    pub dual_stack: bool,
+    /// PEM.
+    pub ca: Option<Vec<u8>>,
+    pub timeouts: Timeouts,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

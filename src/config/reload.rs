@@ -214,7 +214,7 @@ mod tests {
     }
 
     fn load(dir: &Path) -> Result<Loaded, Faults> {
-        crate::config::load(&dir.join("sagegate.yaml"), &|_| None, &crate::config::tests::metrics())
+        crate::config::tests::load(&dir.join("sagegate.yaml"), &|_| None)
     }
 
     fn run(test: impl Future<Output = ()>) {

@@ -52,7 +52,6 @@ impl Policy {
     ///
     /// # Errors
     /// The [`Denial`] for the refusal table and the record.
-    #[expect(clippy::result_large_err, reason = "boxing would allocate to carry what moves in")]
     pub fn authorize(
         &self,
         principal: Arc<Principal>,

@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(host(&config("cn-north-1")), "runtime.sagemaker.cn-north-1.amazonaws.com.cn");
         let fips = Config { fips: true, ..usual.clone() };
         assert_eq!(host(&fips), "runtime-fips.sagemaker.us-east-1.amazonaws.com");
-        let dual = Config { dual_stack: true, ..usual.clone() };
+        let dual = Config { dual_stack: true, ..usual };
         assert_eq!(host(&dual), "runtime.sagemaker.us-east-1.api.aws");
         let both = Config { fips: true, ..dual };
         assert_eq!(host(&both), "runtime.sagemaker-fips.us-east-1.api.aws");

@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::limits;
 use crate::config::at::At;
 use crate::config::file::access as file;
-use crate::config::pending::{
-    Access, Binding, Pattern, Revoked, RoleRules, Rule, TeamLimits, TeamMembers, When,
-};
+use crate::limits::TeamLimits;
 use crate::names::{Action, Group, Role, Team, User, is_endpoint_name};
+use crate::policy::{Access, Binding, Pattern, Revoked, RoleRules, Rule, TeamMembers, When};
 
 /// The names that a reference may mean: those that the files spell, be they faulty or not.
 #[derive(Debug, Default)]

@@ -8,14 +8,15 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::url::{self, Plain};
+use crate::audit::{Durability, JournalConfig};
 use crate::config::at::At;
 use crate::config::file::gateway as file;
 use crate::config::loaded::LogConfig;
-use crate::config::pending::{
-    AwsConfig, Durability, JournalConfig, ServerConfig, Timeouts, TlsFiles,
-};
+use crate::config::loaded::{AwsConfig, ServerConfig};
 use crate::config::sources::{Sources, why};
+use crate::server::TlsFiles;
 use crate::telemetry::log;
+use crate::upstream::Timeouts;
 
 pub(in crate::config) fn server(
     at: &At<'_>,

@@ -6,8 +6,8 @@ use super::gateway::{certificates, not_zero};
 use super::url::{self, Plain};
 use crate::config::at::At;
 use crate::config::file::gateway as file;
-use crate::config::pending::{Algorithm, IssuerConfig};
 use crate::config::sources::Sources;
+use crate::identity::{Algorithm, IssuerConfig};
 use crate::names::Issuer;
 
 /// Clocks that differ by more are broken, and an expired token would work as long.

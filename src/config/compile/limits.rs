@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use crate::config::at::At;
 use crate::config::file::access as file;
-use crate::config::pending::Limit;
+use crate::limits::Limit;
 
 pub(super) fn compile(at: &At<'_>, limits: &[file::Limit]) -> Vec<Limit> {
     limits.iter().enumerate().filter_map(|(n, limit)| one(&at.item(n), limit)).collect()

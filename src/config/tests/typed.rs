@@ -4,15 +4,15 @@ use std::num::NonZeroUsize;
 
 use std::time::Duration;
 
-use super::*;
 use crate::config::file::access::{
-    Action, Binding, EndpointFacts, Limit, Revoked, Role, Rule, Team, When,
+    Access, Action, Binding, EndpointFacts, Limit, Revoked, Role, Rule, Team, When,
 };
 use crate::config::file::gateway::{
-    Admin, Algorithm, Audit, Aws, ClaimPath, Danger, Durability, Format, Issuer, Level, Log,
-    Server, Timeouts, Tls,
+    Admin, Algorithm, Audit, Aws, ClaimPath, Danger, Durability, Format, Gateway, Issuer, Level,
+    Log, Server, Timeouts, Tls,
 };
 use crate::config::file::{ByteSize, Listen, Named, Network, Rate, Span};
+use proptest::prelude::*;
 
 /// Texts that YAML could take for something else are among them.
 fn text() -> impl Strategy<Value = String> {
