@@ -125,16 +125,16 @@ impl Footprint {
             // In every key.
             Expr::Literal(_) | Expr::Var(Var::Action | Var::Resource) => {}
             Expr::Var(Var::Principal) => self.read(Input::User),
-            Expr::GetAttr { expr, attr } if is_var(expr, Var::Context) => self.attribute(attr),
-            Expr::HasAttr { expr, attrs } if is_var(expr, Var::Context) => {
+            Expr::GetAttr { expr, attr } if is_var(expr, &Var::Context) => self.attribute(attr),
+            Expr::HasAttr { expr, attrs } if is_var(expr, &Var::Context) => {
                 self.attribute(attrs.first());
             }
             // Comparing with named entities: the standing, which is in every key, holds
             // which of them the caller is or belongs to.
             Expr::BinaryOp { op: BinaryOp::Eq | BinaryOp::NotEq | BinaryOp::In, left, right }
-                if is_var(left, Var::Principal) && is_named(right) => {}
+                if is_var(left, &Var::Principal) && is_named(right) => {}
             Expr::Is { expr, in_expr, .. }
-                if is_var(expr, Var::Principal)
+                if is_var(expr, &Var::Principal)
                     && in_expr.as_ref().is_none_or(|within| is_named(within)) => {}
             other => self.parts(other),
         }
@@ -178,8 +178,8 @@ impl Footprint {
     }
 }
 
-fn is_var(expr: &Expr, var: Var) -> bool {
-    matches!(expr, Expr::Var(found) if *found == var)
+fn is_var(expr: &Expr, var: &Var) -> bool {
+    matches!(expr, Expr::Var(found) if found == var)
 }
 
 /// An entity, or a set of entities, written out.

@@ -28,8 +28,7 @@ pub(super) fn read(file: &PolicyFile, faults: &mut Vec<PolicyFault>) -> Vec<Poli
         faults.push(fault(file, start, message.to_owned(), None));
     }
     let mut seen = HashSet::new();
-    let policies: Vec<_> = set.policies().cloned().collect();
-    let renamed = policies.into_iter().zip(0..).filter_map(|(policy, index)| {
+    let renamed = set.policies().zip(0..).filter_map(|(policy, index)| {
         rename(file, policy, index, &mut seen).map_err(|fault| faults.push(fault)).ok()
     });
     renamed.collect()
@@ -38,12 +37,12 @@ pub(super) fn read(file: &PolicyFile, faults: &mut Vec<PolicyFault>) -> Vec<Poli
 /// `file#id` for a policy with `@id("id")`, else `file#N`, N from 0 in file order.
 fn rename(
     file: &PolicyFile,
-    policy: Policy,
+    policy: &Policy,
     index: usize,
     seen: &mut HashSet<String>,
 ) -> Result<Policy, PolicyFault> {
     let id = policy.annotation("id").map_or_else(|| index.to_string(), str::to_owned);
-    let at = |message| Err(fault(file, position(&policy), message, None));
+    let at = |message| Err(fault(file, position(policy), message, None));
     if id.is_empty() {
         return at("`@id` needs a name: `@id(\"name\")`".to_owned());
     }
