@@ -13,9 +13,8 @@ pub(super) fn never_matching(policy: &Policy) -> Vec<String> {
     let mut found = Vec::new();
     if let Ok(tree) = policy.to_pst() {
         for clause in tree.body().clauses() {
-            if let Clause::When(expr) | Clause::Unless(expr) = clause {
-                walk(expr, &mut found);
-            }
+            let (Clause::When(expr) | Clause::Unless(expr)) = clause;
+            walk(expr, &mut found);
         }
     }
     found.retain(|text| text.bytes().any(|b| b.is_ascii_uppercase()));
