@@ -20,6 +20,7 @@
 mod access;
 mod asked;
 mod cache;
+mod case;
 mod compile;
 mod decide;
 mod footprint;

@@ -11,6 +11,7 @@ use cedar_policy::{Policy, PolicyId, PolicySet, ValidationMode, ValidationWarnin
 use miette::Diagnostic;
 
 use super::access::{Access, PolicyFault, PolicyFile};
+use super::case;
 use super::words::{Kind, Words};
 
 /// Reads one file.
@@ -109,14 +110,22 @@ pub(super) fn names(
     access: &Access,
     words: &Words,
 ) -> Vec<PolicyFault> {
+    let from = position(policy);
+    let at = |shown: &str| {
+        let found = file.text.get(from..).and_then(|text| text.find(shown));
+        from + found.unwrap_or(0)
+    };
     let literals: HashSet<_> = policy.entity_literals().into_iter().collect();
-    let faulty = literals.iter().filter_map(|uid| {
+    let misnamed = literals.iter().filter_map(|uid| {
         let (message, hint) = misnamed(words.kind(uid), uid.id().unescaped(), access)?;
-        let from = position(policy);
-        let found = file.text.get(from..).and_then(|text| text.find(&uid.to_string()));
-        Some(fault(file, from + found.unwrap_or(0), message, hint))
+        Some(fault(file, at(&uid.to_string()), message, hint))
     });
-    faulty.collect()
+    let never = case::never_matching(policy).into_iter().map(|text| {
+        let message = format!("`{text}` is compared with a name that is in lower case");
+        let hint = format!("write `{}`", text.to_ascii_lowercase());
+        fault(file, at(&format!("\"{text}\"")), message, Some(hint))
+    });
+    misnamed.chain(never).collect()
 }
 
 type Complaint = (String, Option<String>);

@@ -6,12 +6,11 @@
 //! tell them apart by who they are or what they belong to.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use cedar_policy::EntityUid;
 use foldhash::fast::RandomState;
-use moka::Equivalent;
 use moka::sync::Cache;
 
 use super::access::Access;
@@ -22,7 +21,8 @@ use crate::identity::Principal;
 use crate::names::{Group, Role, Team, User};
 
 /// Callers remembered: more than a gateway sees within a token's life, at about 100 bytes.
-const CALLERS: u64 = 16_384;
+/// A full table is emptied: finding a standing again takes microseconds.
+const CALLERS: usize = 16_384;
 /// Standings kept: distinct sets of roles, far fewer than callers, at some KiB each.
 const STANDINGS: u64 = 4_096;
 
@@ -48,7 +48,8 @@ pub(super) struct Directory {
     teams: Vec<Team>,
     groups: HashMap<Group, Belongs, RandomState>,
     users: HashMap<User, Belongs, RandomState>,
-    callers: Cache<Caller, Arc<Standing>, RandomState>,
+    /// A plain table, because it is read on every request and a hit must cost little.
+    callers: RwLock<HashMap<Caller, Arc<Standing>, RandomState>>,
     standings: Cache<Membership, Arc<Standing>, RandomState>,
     next: AtomicU64,
 }
@@ -79,18 +80,6 @@ struct Caller {
     user: Option<User>,
 }
 
-#[derive(Hash)]
-struct CallerRef<'a> {
-    digest: [u8; 16],
-    user: Option<&'a User>,
-}
-
-impl Equivalent<Caller> for CallerRef<'_> {
-    fn equivalent(&self, key: &Caller) -> bool {
-        self.digest == key.digest && self.user == key.user.as_ref()
-    }
-}
-
 impl Directory {
     pub(super) fn new(access: &Access, footprint: &Footprint) -> Self {
         let mut directory = Self {
@@ -98,9 +87,7 @@ impl Directory {
             teams: access.teams.iter().map(|team| team.name.clone()).collect(),
             groups: HashMap::default(),
             users: HashMap::default(),
-            callers: Cache::builder()
-                .max_capacity(CALLERS)
-                .build_with_hasher(RandomState::default()),
+            callers: RwLock::default(),
             standings: Cache::builder()
                 .max_capacity(STANDINGS)
                 .build_with_hasher(RandomState::default()),
@@ -124,14 +111,13 @@ impl Directory {
         slicer: &Slicer,
         words: &Words,
     ) -> Arc<Standing> {
-        let user = Some(principal.user()).filter(|user| self.users.contains_key(*user));
-        let caller = CallerRef { digest: principal.groups_digest(), user };
-        if let Some(standing) = self.callers.get(&caller) {
+        let user = Some(principal.user()).filter(|user| self.users.contains_key(*user)).cloned();
+        let caller = Caller { digest: principal.groups_digest(), user };
+        if let Some(standing) = self.known(&caller) {
             return standing;
         }
         let standing = self.find(principal.user(), principal.groups(), slicer, words);
-        let caller = Caller { digest: caller.digest, user: caller.user.cloned() };
-        self.callers.insert(caller, Arc::clone(&standing));
+        self.remember(caller, Arc::clone(&standing));
         standing
     }
 
@@ -146,6 +132,20 @@ impl Directory {
         let membership = self.membership(user, groups);
         self.standings
             .get_with_by_ref(&membership, || Arc::new(self.standing(&membership, slicer, words)))
+    }
+
+    fn known(&self, caller: &Caller) -> Option<Arc<Standing>> {
+        // A panic elsewhere cannot leave the table half-written.
+        let callers = self.callers.read().unwrap_or_else(PoisonError::into_inner);
+        callers.get(caller).map(Arc::clone)
+    }
+
+    fn remember(&self, caller: Caller, standing: Arc<Standing>) {
+        let mut callers = self.callers.write().unwrap_or_else(PoisonError::into_inner);
+        if callers.len() >= CALLERS {
+            callers.clear();
+        }
+        callers.insert(caller, standing);
     }
 
     fn bind(&mut self, access: &Access) {

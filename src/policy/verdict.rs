@@ -94,3 +94,29 @@ impl Serialize for Verdict {
         object.end()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::Role;
+
+    #[test]
+    fn a_verdict_prints_as_explain_shows_it() {
+        let grounds = Grounds {
+            policies: ["role:r:forbid:0".into()].into(),
+            errors: [].into(),
+            roles: [Role::new("r")].into(),
+            policy_version: "sha256:ab".into(),
+        };
+        let outcome = Outcome::Deny(DenialReason::Forbidden);
+        let verdict = Verdict { outcome, team: Some(Team::new("fraud")), grounds };
+        let expected = serde_json::json!({
+            "decision": "deny", "reason": "forbidden", "policies": ["role:r:forbid:0"],
+            "errors": [], "roles": ["r"], "team": "fraud", "policy_version": "sha256:ab",
+        });
+        assert_eq!(serde_json::to_value(&verdict).unwrap(), expected);
+        let permit = Verdict { outcome: Outcome::Permit, ..verdict };
+        let shown = serde_json::to_value(&permit).unwrap();
+        assert_eq!((&shown["decision"], &shown["reason"]), (&"permit".into(), &None::<()>.into()));
+    }
+}

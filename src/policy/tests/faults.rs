@@ -94,6 +94,28 @@ fn each_fault_says_where_it_is_and_what_to_do() {
 }
 
 #[test]
+fn upper_case_where_it_never_matches_is_a_fault() {
+    let text = |condition: &str| {
+        format!(
+            "forbid (principal, action, resource) when {{ context has target_variant && context has target_model && {condition} }};"
+        )
+    };
+    for (condition, faulty) in [
+        ("context.target_variant == \"blue\"", false),
+        ("context.target_variant == \"Blue\"", true),
+        ("context.target_variant like \"Bl*\"", true),
+        ("[\"green\", \"Blue\"].contains(context.target_variant)", true),
+        ("!(\"Blue\" != context.target_variant)", true),
+        ("resource.name like \"Fraud-*\"", true),
+        ("context.target_model == \"Models/A\"", false),
+    ] {
+        let lines = lines(&text(condition));
+        assert_eq!(lines.len(), usize::from(faulty), "{condition}: {lines:?}");
+        assert!(lines.iter().all(|line| line.contains("in lower case (write `")), "{lines:?}");
+    }
+}
+
+#[test]
 fn columns_count_characters_and_all_faults_come_at_once() {
     let other = PolicyFile {
         name: "policies/a.cedar".to_owned(),
