@@ -12,9 +12,8 @@ use crate::issuer::{AUDIENCE, GROUP, Issuer};
 use crate::probe;
 use crate::process::{Process, line};
 
-const ENVOY_YAML: &str = include_str!("../envoy.yaml");
-const SAGEGATE_YAML: &str = include_str!("../sagegate.yaml");
-const ACCESS_YAML: &str = include_str!("../access.yaml");
+/// Read when the bench runs, so that trying another configuration needs no build.
+const TEMPLATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches");
 
 pub(crate) const PATH: &str = "/endpoints/fraud-v1/invocations";
 const REGION: &str = "us-west-2";
@@ -78,13 +77,13 @@ impl Contender {
                 let mut command = Command::new(course.envoy);
                 command.args(["--concurrency", "1", "--disable-hot-restart"]);
                 command.args(["--log-level", "error", "-c", "envoy.yaml"]);
-                let templates = [("envoy.yaml", ENVOY_YAML)];
+                let templates = ["envoy.yaml"];
                 Self::gateway(kind, course, &directory, command, &templates, "/ready").await
             }
             Kind::Sagegate => {
                 let mut command = Command::new(course.sagegate);
                 command.args(["run", "--config", "sagegate.yaml"]).env("SAGEGATE_WORKERS", "1");
-                let templates = [("sagegate.yaml", SAGEGATE_YAML), ("access.yaml", ACCESS_YAML)];
+                let templates = ["sagegate.yaml", "access.yaml"];
                 Self::gateway(kind, course, &directory, command, &templates, "/readyz").await
             }
         }
@@ -109,14 +108,15 @@ impl Contender {
         course: &Course<'_>,
         directory: &Path,
         mut command: Command,
-        templates: &[(&str, &str)],
+        templates: &[&str],
         ready_path: &str,
     ) -> Outcome<Self> {
         let (address, admin) = (free_address()?, free_address()?);
         let records = directory.join("records");
         let places = places(course, address, admin, &records);
-        for (name, template) in templates {
-            fs::write(directory.join(name), fill(template, &places)?)?;
+        for name in templates {
+            let template = fs::read_to_string(Path::new(TEMPLATES).join(name))?;
+            fs::write(directory.join(name), fill(&template, &places)?)?;
         }
         let log = directory.join("log.txt");
         // Static credentials of nobody; both gateways read them from the environment.
