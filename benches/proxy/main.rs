@@ -11,12 +11,14 @@
 
 mod bare;
 mod contenders;
+#[path = "../support/issuer.rs"]
 mod issuer;
 mod load;
 mod probe;
 mod process;
 mod report;
 mod run;
+#[path = "../support/serve.rs"]
 mod serve;
 mod upstream;
 

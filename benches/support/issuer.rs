@@ -1,4 +1,4 @@
-//! The identity provider of the bench: one RSA-2048 key made at the start, tokens of a real
+//! The identity provider of the benches: one RSA-2048 key made at the start, tokens of a real
 //! one's size, and discovery and keys over loopback.
 
 use std::convert::Infallible;

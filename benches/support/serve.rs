@@ -1,4 +1,4 @@
-//! The one accept loop of every server in this bench, so that none has an edge over another.
+//! The one accept loop of every server in the benches, so that none has an edge over another.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::Outcome;
 
-/// One worker thread, as sagegate and Envoy are given in this bench.
+/// One worker thread, as sagegate and Envoy are given in the proxy bench.
 pub(crate) fn runtime() -> Outcome<Runtime> {
     Ok(Builder::new_multi_thread().worker_threads(1).enable_all().build()?)
 }
