@@ -87,5 +87,5 @@ fn shown(ratio: Option<f64>) -> String {
 fn verdict(what: &str, measured: Option<f64>, reach: f64) {
     let Some(measured) = measured else { return };
     let word = if measured <= reach { "reached" } else { "MISSED" };
-    println!("{what:28} {measured:8.2}  ≤ {reach:<5} {word}");
+    println!("{what:44} {measured:8.2}  ≤ {reach:<5} {word}");
 }
