@@ -14,16 +14,16 @@ def medians(tree):
     """`{"decision_hit 10": nanoseconds, "parse": …}` from divan's output."""
     found, parent = {}, ""
     for line in tree.splitlines():
-        name = re.match(r"^([│ ]*)[├╰]─ (\S+)", line)
-        if not name:
+        named = re.match(r"[│ ]*[├╰]─ (\S+)", line)
+        if not named:
             continue
-        nested, name = bool(name[1]), name[2]
-        parent = parent if nested else name
-        columns = line.split("│")
-        value = re.search(r"([\d.]+) (ns|µs|ms|s)\s*$", columns[-4]) if len(columns) > 4 else None
-        if value:
-            key = f"{parent} {name}" if nested else name
-            found[key] = float(value[1]) * NANOSECONDS[value[2]]
+        name, columns = named[1], line.split("│")
+        median = re.search(r"([\d.]+) (ns|µs|ms|s)\s*$", columns[-4]) if len(columns) > 4 else None
+        if not median:
+            parent = name  # A module, or a bench with arguments, which stand below it.
+            continue
+        key = f"{parent} {name}" if name.isdigit() else name
+        found[key] = float(median[1]) * NANOSECONDS[median[2]]
     return found
 
 
