@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use divan::Bencher;
+use sagegate::identity::Principal;
 use sagegate::limits::{Limit, Limits, TeamLimits};
 use sagegate::names::{Action, Group, Issuer, Role, Team};
 use sagegate::policy::{
@@ -57,20 +58,19 @@ fn decision_miss(bencher: Bencher<'_, '_>, policies: usize) {
 /// A rate and a concurrency limit, neither reached: the time moves on with each request.
 #[divan::bench]
 fn admission(bencher: Bencher<'_, '_>) {
-    let policy = policy(10);
+    let (policy, principal) = (policy(10), DESK.principal("admission"));
     let limits = Limits::new(vec![team_limits()], None, &METRICS);
     let (begun, micros) = (Instant::now(), AtomicU64::new(0));
     bencher
         .with_inputs(|| {
             let later = Duration::from_micros(micros.fetch_add(10, Ordering::Relaxed));
-            (permit(&policy), begun + later)
+            (permit(&policy, &principal), begun + later)
         })
         .bench_values(|(permit, now)| limits.admit(permit, now).unwrap());
 }
 
-fn permit(policy: &Policy) -> Permit {
-    let principal = DESK.principal("admission");
-    policy.authorize(principal, call(), SOURCE, SystemTime::now()).unwrap()
+fn permit(policy: &Policy, principal: &Arc<Principal>) -> Permit {
+    policy.authorize(Arc::clone(principal), call(), SOURCE, SystemTime::now()).unwrap()
 }
 
 /// One role a policy; the caller holds the last five, and the very last lets it in.

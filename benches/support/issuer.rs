@@ -72,6 +72,7 @@ impl Issuer {
             "azp": "notebooks",
             "groups": [group, "all-staff", "ml-platform-users", "eu-central"],
             "jti": format!("jti-{user}"),
+            "sid": "8d1f6c1e-52f7-4a3c-9b0e-7c2a6f0d4e19",
             "iat": self.issued_at,
             "exp": self.issued_at + LIFETIME.as_secs(),
         });
