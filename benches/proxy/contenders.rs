@@ -19,8 +19,8 @@ pub(crate) const PATH: &str = "/endpoints/fraud-v1/invocations";
 const REGION: &str = "us-west-2";
 
 const START_LIMIT: Duration = Duration::from_secs(15);
-/// For records that are written a little later than the answer.
-const RECORD_LIMIT: Duration = Duration::from_secs(5);
+/// For records that are written later than the answer: Envoy keeps its log up to 10 s.
+const RECORD_LIMIT: Duration = Duration::from_secs(15);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Kind {
