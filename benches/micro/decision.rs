@@ -1,0 +1,112 @@
+//! Decisions, kept and fresh, with few and many policies; and the admission that follows.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use divan::Bencher;
+use sagegate::identity::Principal;
+use sagegate::limits::{Limit, Limits, TeamLimits};
+use sagegate::names::{Action, Group, Issuer, Role, Team};
+use sagegate::policy::{
+    Access, Binding, Pattern, Permit, Policy, Query, RoleRules, Rule, TargetNames, TeamMembers,
+};
+
+use crate::call;
+use crate::caller::{DESK, ISSUER, METRICS};
+use crate::issuer::GROUP;
+
+const SIZES: [usize; 4] = [10, 100, 1_000, 5_000];
+/// Roles that the caller holds; DESIGN §13's figure.
+const ROLES: usize = 5;
+const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// DESIGN §13: at most 300 ns.
+#[divan::bench(args = SIZES)]
+fn decision_hit(bencher: Bencher<'_, '_>, policies: usize) {
+    let policy = policy(policies);
+    let (principal, call) = (DESK.principal("decision"), call());
+    let now = SystemTime::now();
+    assert!(policy.authorize(Arc::clone(&principal), call.clone(), SOURCE, now).is_ok());
+    bencher
+        .with_inputs(|| (Arc::clone(&principal), call.clone()))
+        .bench_values(|(principal, call)| policy.authorize(principal, call, SOURCE, now));
+}
+
+/// DESIGN §13: at most 20 µs with 5,000 policies.
+#[divan::bench(args = SIZES)]
+fn decision_miss(bencher: Bencher<'_, '_>, policies: usize) {
+    let policy = policy(policies);
+    let (principal, call) = (DESK.principal("decision"), call());
+    let query = Query {
+        user: principal.user(),
+        groups: principal.groups(),
+        action: Action::InvokeEndpoint,
+        endpoint: call.endpoint(),
+        targets: TargetNames::from(call.targets()),
+        source: SOURCE,
+        token_id: principal.token_id(),
+        tags: None,
+        now: SystemTime::now(),
+    };
+    assert!(policy.decide(&query).is_permit());
+    bencher.bench(|| policy.decide(&query));
+}
+
+/// A rate and a concurrency limit, neither reached: the time moves on with each request.
+#[divan::bench]
+fn admission(bencher: Bencher<'_, '_>) {
+    let (policy, principal) = (policy(10), DESK.principal("admission"));
+    let limits = Limits::new(vec![team_limits()], None, &METRICS);
+    let (begun, micros) = (Instant::now(), AtomicU64::new(0));
+    bencher
+        .with_inputs(|| {
+            let later = Duration::from_micros(micros.fetch_add(10, Ordering::Relaxed));
+            (permit(&policy, &principal), begun + later)
+        })
+        .bench_values(|(permit, now)| limits.admit(permit, now).unwrap());
+}
+
+fn permit(policy: &Policy, principal: &Arc<Principal>) -> Permit {
+    policy.authorize(Arc::clone(principal), call(), SOURCE, SystemTime::now()).unwrap()
+}
+
+/// One role a policy; the caller holds the last five, and the very last lets it in.
+fn policy(policies: usize) -> Policy {
+    let role = |number: usize| Role::new(format!("role-{number}"));
+    let group = Group::of(&Issuer::new(ISSUER), GROUP);
+    let access = Access {
+        roles: (1..=policies).map(|number| rules(role(number), number == policies)).collect(),
+        bindings: vec![Binding {
+            groups: vec![group.clone()],
+            users: Vec::new(),
+            roles: (policies + 1 - ROLES..=policies).map(role).collect(),
+        }],
+        teams: vec![TeamMembers { name: team(), groups: vec![group], users: Vec::new() }],
+        ..Access::default()
+    };
+    Policy::compile(access, &[], &METRICS).unwrap()
+}
+
+fn rules(name: Role, lets_in: bool) -> RoleRules {
+    let endpoints = if lets_in { "fraud-*".to_owned() } else { format!("{name}-*") };
+    let permit = Rule {
+        actions: vec![Action::InvokeEndpoint],
+        endpoints: vec![Pattern::new(&endpoints)],
+        ..Rule::default()
+    };
+    RoleRules { name, description: String::new(), permit: vec![permit], forbid: Vec::new() }
+}
+
+fn team() -> Team {
+    Team::new("fraud")
+}
+
+fn team_limits() -> TeamLimits {
+    let most = NonZeroU32::MAX;
+    let million = NonZeroU32::new(1_000_000).unwrap_or(most);
+    let requests = Limit::Requests { per: million, window: Duration::from_secs(1), burst: million };
+    TeamLimits { team: team(), limits: vec![requests, Limit::Concurrency(most)] }
+}

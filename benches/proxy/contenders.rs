@@ -1,0 +1,207 @@
+//! The three proxies, each started the way its users would, each with one worker.
+
+use std::fmt;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Command};
+use std::time::{Duration, Instant};
+
+use crate::Outcome;
+use crate::issuer::{AUDIENCE, GROUP, Issuer};
+use crate::probe;
+use crate::process::{Process, line};
+
+/// Read when the bench runs, so that trying another configuration needs no build.
+const TEMPLATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches");
+
+pub(crate) const PATH: &str = "/endpoints/fraud-v1/invocations";
+const REGION: &str = "us-west-2";
+
+const START_LIMIT: Duration = Duration::from_secs(15);
+/// For records that are written later than the answer: Envoy keeps its log up to 10 s.
+const RECORD_LIMIT: Duration = Duration::from_secs(15);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Kind {
+    Bare,
+    Envoy,
+    Sagegate,
+}
+
+impl Kind {
+    /// Whether it verifies, decides, signs and records; bare does none of it.
+    pub(crate) fn is_gateway(self) -> bool {
+        self != Self::Bare
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Bare => "bare",
+            Self::Envoy => "Envoy",
+            Self::Sagegate => "sagegate",
+        })
+    }
+}
+
+/// What the contenders are started with.
+pub(crate) struct Course<'a> {
+    pub issuer: &'a Issuer,
+    pub upstream: SocketAddr,
+    /// Holds each contender's files.
+    pub directory: &'a Path,
+    pub envoy: &'a Path,
+    pub sagegate: &'a Path,
+}
+
+/// One proxy, running.
+pub(crate) struct Contender {
+    pub kind: Kind,
+    pub address: SocketAddr,
+    pub process: Process,
+    /// From its start until it was ready.
+    pub ready: Duration,
+    records: PathBuf,
+    _input: Option<ChildStdin>,
+}
+
+impl Contender {
+    pub(crate) async fn start(kind: Kind, course: &Course<'_>) -> Outcome<Self> {
+        let directory = course.directory.join(format!("{kind:?}"));
+        fs::create_dir_all(directory.join("records"))?;
+        match kind {
+            Kind::Bare => Self::bare(course, &directory),
+            Kind::Envoy => {
+                let mut command = Command::new(course.envoy);
+                command.args(["--concurrency", "1", "--disable-hot-restart"]);
+                command.args(["--log-level", "error", "-c", "envoy.yaml"]);
+                let templates = ["envoy.yaml"];
+                Self::gateway(kind, course, &directory, command, &templates, "/ready").await
+            }
+            Kind::Sagegate => {
+                let mut command = Command::new(course.sagegate);
+                command.args(["run", "--config", "sagegate.yaml"]).env("SAGEGATE_WORKERS", "1");
+                let templates = ["sagegate.yaml", "access.yaml"];
+                Self::gateway(kind, course, &directory, command, &templates, "/readyz").await
+            }
+        }
+    }
+
+    fn bare(course: &Course<'_>, directory: &Path) -> Outcome<Self> {
+        let begun = Instant::now();
+        let (process, input, mut output) =
+            Process::part(["bare".to_owned(), course.upstream.to_string()])?;
+        Ok(Self {
+            kind: Kind::Bare,
+            address: line(&mut output)?.parse()?,
+            process,
+            ready: begun.elapsed(),
+            records: directory.join("records"),
+            _input: Some(input),
+        })
+    }
+
+    async fn gateway(
+        kind: Kind,
+        course: &Course<'_>,
+        directory: &Path,
+        mut command: Command,
+        templates: &[&str],
+        ready_path: &str,
+    ) -> Outcome<Self> {
+        let (address, admin) = (free_address()?, free_address()?);
+        let records = directory.join("records");
+        let places = places(course, address, admin, &records);
+        for name in templates {
+            let template = fs::read_to_string(Path::new(TEMPLATES).join(name))?;
+            fs::write(directory.join(name), fill(&template, &places)?)?;
+        }
+        let log = directory.join("log.txt");
+        // Static credentials of nobody; both gateways read them from the environment.
+        command
+            .current_dir(directory)
+            .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+            .env("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env_remove("AWS_SESSION_TOKEN");
+        let begun = Instant::now();
+        let mut process = Process::logged(&mut command, &log)?;
+        while probe::status(admin, ready_path).await.is_none_or(|status| status != 200) {
+            if !process.is_running() || begun.elapsed() > START_LIMIT {
+                return Err(format!("{kind} did not start:\n{}", tail(&log)).into());
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        Ok(Self { kind, address, process, ready: begun.elapsed(), records, _input: None })
+    }
+
+    /// Checks that it left one record for each of `requests`.
+    pub(crate) async fn check_records(&self, requests: usize) -> Outcome {
+        let begun = Instant::now();
+        loop {
+            let lines = lines_in(&self.records)?;
+            if lines == requests {
+                return Ok(());
+            }
+            if begun.elapsed() > RECORD_LIMIT {
+                let kind = self.kind;
+                return Err(format!("{kind} recorded {lines} of {requests} requests").into());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// A port that was free a moment ago: neither gateway can report the one it was given.
+fn free_address() -> Outcome<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+fn places(
+    course: &Course<'_>,
+    address: SocketAddr,
+    admin: SocketAddr,
+    records: &Path,
+) -> Vec<(&'static str, String)> {
+    vec![
+        ("PORT", address.port().to_string()),
+        ("ADMIN_PORT", admin.port().to_string()),
+        ("UPSTREAM_PORT", course.upstream.port().to_string()),
+        ("ISSUER", course.issuer.url()),
+        ("JWKS", course.issuer.jwks()),
+        ("AUDIENCE", AUDIENCE.to_owned()),
+        ("GROUP", GROUP.to_owned()),
+        ("PATH", PATH.to_owned()),
+        ("REGION", REGION.to_owned()),
+        ("RECORDS", records.display().to_string()),
+    ]
+}
+
+fn fill(template: &str, places: &[(&str, String)]) -> Outcome<String> {
+    let filled = places.iter().fold(template.to_owned(), |text, (name, value)| {
+        text.replace(&format!("${{{name}}}"), value)
+    });
+    match filled.split_once("${") {
+        None => Ok(filled),
+        Some((_, rest)) => {
+            Err(format!("nothing fills `{}`", rest.chars().take(20).collect::<String>()).into())
+        }
+    }
+}
+
+fn lines_in(directory: &Path) -> Outcome<usize> {
+    let mut lines = 0;
+    for entry in fs::read_dir(directory)? {
+        lines += fs::read(entry?.path())?.iter().filter(|byte| **byte == b'\n').count();
+    }
+    Ok(lines)
+}
+
+/// The end of a log, for an error message.
+fn tail(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n")
+}

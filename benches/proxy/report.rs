@@ -1,0 +1,91 @@
+//! The table. Ratios are taken within a round and then the median over rounds, so that a slow
+//! spell of the machine falls on all contenders alike.
+
+use crate::Outcome;
+use crate::contenders::{Contender, Kind};
+use crate::run::Turn;
+
+/// What DESIGN §13 asks for.
+const REACH_BARE: f64 = 1.5;
+const REACH_ENVOY: f64 = 0.5;
+const REACH_RESIDENT_MIB: f64 = 25.0;
+
+/// A contender and how it has done.
+pub(crate) struct Standing {
+    pub contender: Contender,
+    pub turns: Vec<Turn>,
+    /// All that were sent to it: checks, warm-ups, measurements.
+    pub requests: usize,
+}
+
+pub(crate) fn print(standings: &[Standing]) -> Outcome {
+    let of = |kind| standings.iter().find(|standing| standing.contender.kind == kind);
+    let (bare, envoy, sagegate) = (of(Kind::Bare), of(Kind::Envoy), of(Kind::Sagegate));
+    println!(
+        "\n{:9} {:>8} {:>13} {:>7} {:>8} {:>8} {:>8} {:>8} {:>8} {:>9}",
+        "",
+        "CPU µs",
+        "least–most",
+        "× bare",
+        "× Envoy",
+        "p50 µs",
+        "p99 µs",
+        "req/s",
+        "RSS MiB",
+        "ready ms"
+    );
+    for standing in standings {
+        println!("{}", row(standing, bare, envoy)?);
+    }
+    let Some(sagegate) = sagegate else { return Ok(()) };
+    println!();
+    verdict("CPU a request, × bare", ratio(sagegate, bare), REACH_BARE);
+    verdict("CPU a request, × Envoy", ratio(sagegate, envoy), REACH_ENVOY);
+    let resident = sagegate.contender.process.resident_mib()?;
+    verdict("resident MiB after the load", Some(resident), REACH_RESIDENT_MIB);
+    Ok(())
+}
+
+fn row(standing: &Standing, bare: Option<&Standing>, envoy: Option<&Standing>) -> Outcome<String> {
+    let column = |value: fn(&Turn) -> f64| standing.turns.iter().map(value).collect::<Vec<_>>();
+    let cpu = column(|turn| turn.cpu_us);
+    let least = cpu.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = cpu.iter().copied().fold(0.0, f64::max);
+    let rate = column(|turn| {
+        f64::from(u32::try_from(turn.tally.requests).unwrap_or(0)) / turn.tally.seconds
+    });
+    Ok(format!(
+        "{:9} {:8.1} {:>13} {:>7} {:>8} {:8.0} {:8.0} {:8.0} {:8.1} {:9.1}",
+        standing.contender.kind,
+        median(cpu),
+        format!("{least:.1}–{most:.1}"),
+        shown(ratio(standing, bare)),
+        shown(ratio(standing, envoy)),
+        median(column(|turn| turn.tally.p50_us)),
+        median(column(|turn| turn.tally.p99_us)),
+        median(rate),
+        standing.contender.process.resident_mib()?,
+        standing.contender.ready.as_secs_f64() * 1e3,
+    ))
+}
+
+/// `one`'s CPU over `other`'s: the median of the rounds' ratios.
+fn ratio(one: &Standing, other: Option<&Standing>) -> Option<f64> {
+    let pairs = one.turns.iter().zip(&other?.turns);
+    Some(median(pairs.map(|(one, other)| one.cpu_us / other.cpu_us).collect()))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn shown(ratio: Option<f64>) -> String {
+    ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"))
+}
+
+fn verdict(what: &str, measured: Option<f64>, reach: f64) {
+    let Some(measured) = measured else { return };
+    let word = if measured <= reach { "reached" } else { "MISSED" };
+    println!("{what:44} {measured:8.2}  ≤ {reach:<5} {word}");
+}

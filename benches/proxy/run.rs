@@ -1,0 +1,173 @@
+//! The race: starts everything, checks that each contender works, drives them in turns.
+
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::Outcome;
+use crate::contenders::{Contender, Course, Kind, PATH};
+use crate::issuer::{GROUP, Issuer};
+use crate::load::Tally;
+use crate::probe::{self, Tokens};
+use crate::process::{Process, line};
+use crate::report::{self, Standing};
+use crate::serve::runtime;
+
+#[derive(clap::Args)]
+pub(crate) struct Plan {
+    /// Turns of each contender.
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+    /// Measured requests a turn.
+    #[arg(long, default_value_t = 40_000)]
+    requests: usize,
+    /// Requests before each measurement.
+    #[arg(long, default_value_t = 4_000)]
+    warm_up: usize,
+    #[arg(long, default_value_t = 16)]
+    connections: usize,
+    #[arg(long, default_value_t = 1_000)]
+    tokens: usize,
+    /// A smoke test: three rounds of 8,000.
+    #[arg(long)]
+    short: bool,
+    /// Who takes part.
+    #[arg(long, value_delimiter = ',', default_value = "bare,envoy,sagegate")]
+    contenders: Vec<Kind>,
+    /// The Envoy binary.
+    #[arg(long, default_value = "envoy")]
+    envoy: PathBuf,
+    /// The sagegate binary, of a release build.
+    #[arg(long, default_value = "target/release/sagegate")]
+    sagegate: PathBuf,
+}
+
+impl Plan {
+    fn rounds(&self) -> usize {
+        if self.short { 3 } else { self.rounds }
+    }
+
+    fn requests(&self) -> usize {
+        if self.short { 8_000 } else { self.requests }
+    }
+}
+
+/// One contender's turn.
+pub(crate) struct Turn {
+    pub cpu_us: f64,
+    pub tally: Tally,
+}
+
+pub(crate) fn run(plan: &Plan) -> Outcome {
+    runtime()?.block_on(race(plan))
+}
+
+async fn race(plan: &Plan) -> Outcome {
+    let directory = TempDir::with_prefix("sagegate-bench-")?;
+    let issuer = Issuer::start().await?;
+    let (tokens, probes) = mint(plan.tokens, &issuer, directory.path())?;
+    let (_upstream, upstream) = start_upstream()?;
+    let (envoy, sagegate) = (binary(&plan.envoy), binary(&plan.sagegate));
+    let course = Course {
+        issuer: &issuer,
+        upstream,
+        directory: directory.path(),
+        envoy: &envoy,
+        sagegate: &sagegate,
+    };
+    let mut standings = Vec::new();
+    for kind in &plan.contenders {
+        let contender = Contender::start(*kind, &course).await?;
+        let requests = probe::check(&contender, upstream, &probes).await?;
+        standings.push(Standing { contender, turns: Vec::new(), requests });
+    }
+    for round in 1..=plan.rounds() {
+        for standing in &mut standings {
+            let turn = take_turn(plan, &standing.contender, upstream, &tokens).await?;
+            eprintln!("round {round}: {:9} {:6.1} µs", standing.contender.kind, turn.cpu_us);
+            standing.requests += plan.warm_up + plan.requests();
+            standing.turns.push(turn);
+        }
+    }
+    for standing in standings.iter().filter(|standing| standing.contender.kind.is_gateway()) {
+        standing.contender.check_records(standing.requests).await?;
+    }
+    let (rounds, requests) = (plan.rounds(), plan.requests());
+    println!(
+        "{rounds} rounds of {requests} requests, interleaved; {} connections, {} tokens, 1 KiB bodies, one worker",
+        plan.connections, plan.tokens
+    );
+    report::print(&standings)
+}
+
+/// Writes the tokens of the load to a file, and makes those of the checks.
+fn mint(count: usize, issuer: &Issuer, directory: &Path) -> Outcome<(PathBuf, Tokens)> {
+    let mut lines = String::new();
+    for number in 0..count {
+        lines += &issuer.token(&format!("user-{number:04}"), GROUP)?;
+        lines.push('\n');
+    }
+    let path = directory.join("tokens");
+    fs::write(&path, lines)?;
+    let good = issuer.token("prober", GROUP)?;
+    let (head, signature) = good.rsplit_once('.').ok_or("a token without dots")?;
+    let other = if signature.starts_with('A') { 'B' } else { 'A' };
+    let tampered = format!("{head}.{other}{}", signature.get(1..).unwrap_or_default());
+    let stranger = issuer.token("stranger", "nobody")?;
+    Ok((path, Tokens { good, tampered, stranger }))
+}
+
+fn start_upstream() -> Outcome<((Process, impl Sized), SocketAddr)> {
+    let (process, input, mut output) = Process::part(["upstream"])?;
+    let address = line(&mut output)?.parse()?;
+    Ok(((process, (input, output)), address))
+}
+
+/// A path with a directory in it must stay right when a contender is started elsewhere.
+fn binary(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+async fn take_turn(
+    plan: &Plan,
+    contender: &Contender,
+    upstream: SocketAddr,
+    tokens: &Path,
+) -> Outcome<Turn> {
+    let before = probe::seen(upstream).await?;
+    let (_load, mut input, mut output) = Process::part(load_arguments(plan, contender, tokens))?;
+    let said = line(&mut output)?;
+    if said != "warm" {
+        return Err(format!("{}: the warm-up failed: `{said}`", contender.kind).into());
+    }
+    let cpu_before = contender.process.cpu_seconds()?;
+    input.write_all(b"go\n")?;
+    let tally: Tally = serde_json::from_str(&line(&mut output)?)?;
+    let cpu = contender.process.cpu_seconds()? - cpu_before;
+    if tally.failures > 0 || tally.requests != plan.requests() {
+        return Err(format!("{}: not a valid run: {tally:?}", contender.kind).into());
+    }
+    let signed = probe::seen(upstream).await?.signed - before.signed;
+    if contender.kind.is_gateway() && signed != u64::try_from(plan.warm_up + plan.requests())? {
+        return Err(format!("{}: only {signed} requests came signed", contender.kind).into());
+    }
+    Ok(Turn { cpu_us: cpu * 1e6 / f64::from(u32::try_from(tally.requests)?), tally })
+}
+
+fn load_arguments(plan: &Plan, contender: &Contender, tokens: &Path) -> Vec<String> {
+    let numbers = [
+        ("--connections", plan.connections),
+        ("--warm-up", plan.warm_up),
+        ("--requests", plan.requests()),
+    ];
+    let mut arguments = vec!["load".to_owned(), contender.address.to_string()];
+    arguments.extend(["--path".to_owned(), PATH.to_owned()]);
+    arguments.extend(["--tokens".to_owned(), tokens.display().to_string()]);
+    for (name, number) in numbers {
+        arguments.extend([name.to_owned(), number.to_string()]);
+    }
+    arguments
+}

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Takes DESIGN §13's figures and prints them as one table. `make bench` runs this.
+#
+#   benches/run.sh            every figure; a few minutes, best on an idle machine
+#   benches/run.sh --short    a smoke test of the same: the numbers mean little
+#
+# Other arguments go to the proxy bench (--rounds, --requests, --contenders; see --help there).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+venv=target/bench-venv
+out=target/bench
+micro_arguments=()
+for argument in "$@"; do
+    if [[ $argument == --short ]]; then micro_arguments=(--max-time 0.1); fi
+done
+
+# Envoy, from PyPI, and anew only when the pinned version changed.
+if ! cmp --silent benches/requirements.txt "$venv/.requirements"; then
+    python3 -m venv --clear "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement benches/requirements.txt
+    cp benches/requirements.txt "$venv/.requirements"
+fi
+
+cargo build --release --locked
+cargo bench --locked --no-run
+mkdir -p "$out"
+
+cargo bench --locked --bench micro -- "${micro_arguments[@]}" | tee "$out/micro.txt"
+echo
+# The package's own command starts Python first, which would count as Envoy's start.
+envoy=$("$venv/bin/python" -c 'import envoy; print(envoy.__path__[0] + "/_bin/envoy")')
+cargo bench --locked --bench proxy -- --envoy "$envoy" \
+    --sagegate target/release/sagegate "$@" | tee "$out/proxy.txt"
+echo
+python3 benches/figures.py "$out/micro.txt" "$out/proxy.txt"
