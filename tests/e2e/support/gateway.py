@@ -86,6 +86,10 @@ class Gateway:
         files = sorted(self._journal.glob("*.jsonl"))
         return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
+    def events(self, request_id: str) -> list[dict]:
+        """The events of one request."""
+        return [event for event in self.record() if event["api"]["request"]["uid"] == request_id]
+
     def log(self) -> str:
         """Both outputs of the process."""
         return "".join(self._file(name).read_text() for name in ("stdout", "stderr"))

@@ -31,6 +31,27 @@ def call(
         return Answer(response.status, response.headers, response.read())
 
 
+def call_chunked(address: str, path: str, chunks: bytes, headers: dict[str, str]) -> Answer:
+    """Posts a body of no stated length: `chunks` as they go on the wire, without their end."""
+    with contextlib.closing(http.client.HTTPConnection(address, timeout=_TIMEOUT)) as connection:
+        connection.putrequest("POST", path, skip_accept_encoding=True)
+        for name, value in ({"Transfer-Encoding": "chunked"} | headers).items():
+            connection.putheader(name, value)
+        connection.endheaders(chunks)
+        with contextlib.closing(connection.getresponse()) as response:
+            return Answer(response.status, response.headers, response.read())
+
+
+def broken(address: str, path: str, body: bytes, headers: dict[str, str]) -> str:
+    """Posts a call whose answer must break off, and gives the request id of its head."""
+    with opened(address, "POST", path, body, headers) as response:
+        try:
+            response.read()
+        except (http.client.IncompleteRead, ConnectionError):
+            return response.headers["x-amzn-requestid"]
+        raise AssertionError("the answer looks complete")
+
+
 @contextlib.contextmanager
 def opened(
     address: str, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
