@@ -1,5 +1,6 @@
 """boto3, unchanged and configured by its environment alone, through the gateway."""
 
+import contextlib
 import json
 import uuid
 
@@ -22,7 +23,8 @@ def invoke(client: BaseClient, endpoint: str = "echo", **more: object) -> dict:
 
 def stream(client: BaseClient, endpoint: str) -> list[bytes]:
     answer = client.invoke_endpoint_with_response_stream(EndpointName=endpoint, Body=BODY)
-    return [event["PayloadPart"]["Bytes"] for event in answer["Body"]]
+    with contextlib.closing(answer["Body"]) as events:
+        return [event["PayloadPart"]["Bytes"] for event in events]
 
 
 def refusal(client: BaseClient, endpoint: str = "echo", **more: object) -> ClientError:
