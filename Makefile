@@ -35,9 +35,12 @@ bench: prerequisites ## Measure, and print the table of figures
 	benches/run.sh
 
 # The sanitizers hang on flags of nightly's; RUSTC_BOOTSTRAP lets the stable compiler take them.
+# What a run finds is kept in fuzz/corpus; fuzz/seeds is what it starts from.
 fuzz: $(CARGO_FUZZ) ## Fuzz every target for FUZZ_SECONDS (default 30) each
 	for name in $$($(CARGO_FUZZ) list); do \
-		RUSTC_BOOTSTRAP=1 $(CARGO_FUZZ) run "$$name" -- -max_total_time=$(FUZZ_SECONDS); \
+		mkdir -p "fuzz/corpus/$$name"; \
+		RUSTC_BOOTSTRAP=1 $(CARGO_FUZZ) run --target-dir target/fuzz "$$name" \
+			"fuzz/corpus/$$name" "fuzz/seeds/$$name" -- -max_total_time=$(FUZZ_SECONDS); \
 	done
 
 prerequisites:

@@ -101,4 +101,4 @@ def nothing_wrong_upstream(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def _require_binary() -> None:
     if not BINARY.is_file():
-        pytest.exit(f"no gateway to test at {BINARY}: run `cargo build`, or set SAGEGATE_BIN", 1)
+        pytest.fail(f"no gateway to test at {BINARY}: run `cargo build`, or set SAGEGATE_BIN", False)

@@ -1,12 +1,13 @@
-"""Draining and reloading: signals to a gateway of the test's own."""
+"""Streams, draining and reloading: what lasts longer than one answer."""
 
 import threading
 from collections.abc import Callable
 
 from support import http
 from support.gateway import Gateway
-from support.process import wait_for
+from support.process import stays, wait_for
 from support.prometheus import by_label
+from support.standin import StandIn
 
 INVOKE = "/endpoints/echo/invocations"
 DRIP = "/endpoints/drip/invocations-response-stream"
@@ -31,7 +32,7 @@ def test_a_stream_that_is_open_at_sigterm_is_finished_first(
         first = response.read1()
         gateway.drain()
         wait_for("readiness to fail", lambda: not gateway.ready())
-        assert gateway.running
+        stays("the gateway with a stream open", lambda: gateway.running)
         held.set()
         rest = response.read()
     assert BODY[:8] in first
@@ -50,6 +51,22 @@ def test_the_first_part_of_a_stream_arrives_before_the_last_is_made(
         assert not held.is_set()
         held.set()
         response.read()
+
+
+def test_a_caller_who_leaves_takes_the_upstream_call_along(
+    gateway: Gateway, standin: StandIn, held: threading.Event, token: str
+) -> None:
+    bearer = {"authorization": f"Bearer {token}"}
+    with http.opened(gateway.address, "POST", DRIP, BODY, bearer) as response:
+        request_id = response.headers["x-amzn-requestid"]
+        assert BODY[:8] in response.read1()
+        upstream = standin.seen[-1].request_id
+        assert upstream not in standin.abandoned
+    wait_for("the upstream call to be let go", lambda: upstream in standin.abandoned)
+    assert not held.is_set()
+    wait_for("the event of the call", lambda: gateway.events(request_id) != [])
+    (event,) = gateway.events(request_id)
+    assert event["status"] == "Failure"
 
 
 def test_a_reload_takes_a_role_away(

@@ -29,6 +29,14 @@ def wait_for(what: str, condition: Callable[[], bool], patience: float = _PATIEN
         time.sleep(_PAUSE)
 
 
+def stays(what: str, condition: Callable[[], bool], seconds: float = 0.5) -> None:
+    """Holds that nothing happens: that can be shown by waiting alone. Slowness never fails it."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert condition(), f"{what} did not last"
+        time.sleep(_PAUSE)
+
+
 def end(process: subprocess.Popen, patience: float = _PATIENCE) -> int:
     """Asks a process of ours to end, and says how it did."""
     if process.poll() is None:

@@ -8,6 +8,7 @@ kept, so that a test which did not look at it fails all the same.
 
 import json
 import re
+import select
 import socket
 import struct
 import threading
@@ -74,6 +75,8 @@ class StandIn:
     seen: list[Seen] = field(default_factory=list)
     # Streams of `drip` wait here after their first part.
     release: threading.Event = field(default_factory=threading.Event)
+    # Request ids of the streams that the gateway let go while they waited.
+    abandoned: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _server: ThreadingHTTPServer | None = None
 
@@ -179,8 +182,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._chunk(eventstream.payload_part(body[:_PART]))
         if seen.endpoint == "broken":
             return self._reset()
-        if seen.endpoint == "drip":
-            self.standin.release.wait(timeout=60)
+        if seen.endpoint == "drip" and not self._held():
+            return self.standin.abandoned.append(seen.request_id)
         if seen.endpoint == "stream-error":
             fault = {"Message": "the model gave up", "ErrorCode": "StreamBroken"}
             self._chunk(eventstream.exception("ModelStreamError", **fault))
@@ -188,6 +191,16 @@ class _Handler(BaseHTTPRequestHandler):
             for start in range(_PART, len(body), _PART):
                 self._chunk(eventstream.payload_part(body[start : start + _PART]))
         self._chunk(b"")
+
+    def _held(self) -> bool:
+        """Waits for the test's word; False where the gateway hung up before it came."""
+        while not self.standin.release.wait(timeout=0.02):
+            readable, _, _ = select.select([self.connection], [], [], 0)
+            # The gateway has nothing more to say on this connection but its end.
+            if readable:
+                self.close_connection = True
+                return False
+        return True
 
     def _chunk(self, data: bytes) -> None:
         self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
