@@ -42,7 +42,11 @@ fn carries_only_its_own(call: &Call, given: &HeaderMap) {
             || name == "accept"
             || name.as_str().starts_with("x-amzn-sagemaker-");
         assert!(known, "`{name}` goes on to SageMaker");
-        assert_eq!(given.get_all(name).iter().collect::<Vec<_>>(), [value], "`{name}` is not single");
+        assert_eq!(
+            given.get_all(name).iter().collect::<Vec<_>>(),
+            [value],
+            "`{name}` is not single"
+        );
     }
 }
 
@@ -50,6 +54,9 @@ fn is_read_again_as_itself(call: &Call) {
     let path = call.path().parse().expect("a call's path is a URI");
     let headers = call.headers().iter().cloned().collect();
     let again = Call::parse(&Method::POST, &path, &headers).expect("a call is a call");
-    assert_eq!((again.action(), again.endpoint().given()), (call.action(), call.endpoint().given()));
+    assert_eq!(
+        (again.action(), again.endpoint().given()),
+        (call.action(), call.endpoint().given())
+    );
     assert_eq!(again.targets(), call.targets());
 }

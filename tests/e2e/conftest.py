@@ -101,4 +101,6 @@ def nothing_wrong_upstream(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def _require_binary() -> None:
     if not BINARY.is_file():
-        pytest.fail(f"no gateway to test at {BINARY}: run `cargo build`, or set SAGEGATE_BIN", False)
+        pytest.fail(
+            f"no gateway to test at {BINARY}: run `cargo build`, or set SAGEGATE_BIN", False
+        )

@@ -44,7 +44,9 @@ def test_a_call_without_a_token_is_challenged(gateway: Gateway) -> None:
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
-def test_a_wrong_token_is_told_what_is_wrong_and_not_echoed(gateway: Gateway, issuer: Issuer) -> None:
+def test_a_wrong_token_is_told_what_is_wrong_and_not_echoed(
+    gateway: Gateway, issuer: Issuer
+) -> None:
     token = issuer.token("callers", aud="another-service")
     answer = post(gateway, authorization=f"Bearer {token}")
     assert_refused(answer, 401, "UnrecognizedClientException")
@@ -107,7 +109,9 @@ def test_nothing_of_the_caller_reaches_sagemaker_but_what_the_operation_takes(
         "/endpoints/echo/openai/v1/chat/completions",
     ],
 )
-def test_an_unknown_path_goes_nowhere(gateway: Gateway, standin: StandIn, token: str, path: str) -> None:
+def test_an_unknown_path_goes_nowhere(
+    gateway: Gateway, standin: StandIn, token: str, path: str
+) -> None:
     before = len(standin.seen)
     answer = post(gateway, path, authorization=f"Bearer {token}")
     assert_refused(answer, 404, "UnknownOperationException")
@@ -127,7 +131,9 @@ def test_a_token_in_the_query_is_refused(gateway: Gateway, standin: StandIn, tok
     assert len(standin.seen) == before
 
 
-def test_a_header_of_another_operation_is_refused(gateway: Gateway, standin: StandIn, token: str) -> None:
+def test_a_header_of_another_operation_is_refused(
+    gateway: Gateway, standin: StandIn, token: str
+) -> None:
     before = len(standin.seen)
     headers = {"authorization": f"Bearer {token}", "x_amzn_sagemaker_filename": "a"}
     assert_refused(post(gateway, **headers), 400, "ValidationError")
@@ -149,7 +155,9 @@ def test_a_body_that_says_it_is_too_large_is_refused_unread(
     assert len(standin.seen) == before
 
 
-def test_a_body_that_grows_too_large_is_refused(gateway: Gateway, standin: StandIn, token: str) -> None:
+def test_a_body_that_grows_too_large_is_refused(
+    gateway: Gateway, standin: StandIn, token: str
+) -> None:
     before = len(standin.seen)
     chunk = b"%x\r\n%s\r\n" % (MAX_BODY + 1, b"x" * (MAX_BODY + 1))
     answer = http.call_chunked(gateway.address, INVOKE, chunk, {"authorization": f"Bearer {token}"})
@@ -162,6 +170,8 @@ def test_an_inline_body_too_large_for_an_async_call_is_refused(
 ) -> None:
     path, bearer = "/endpoints/echo/async-invocations", f"Bearer {token}"
     before = len(standin.seen)
-    assert_refused(post(gateway, path, b"x" * 128_001, authorization=bearer), 400, "ValidationError")
+    assert_refused(
+        post(gateway, path, b"x" * 128_001, authorization=bearer), 400, "ValidationError"
+    )
     assert len(standin.seen) == before
     assert post(gateway, path, b"x" * 128_000, authorization=bearer).status == 202

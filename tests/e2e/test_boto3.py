@@ -48,7 +48,10 @@ def test_invoke_endpoint(gateway: Gateway, standin: StandIn, token: str) -> None
             InferenceId="inference-7",
         )
         assert answer["Body"].read() == BODY
-    assert (answer["ContentType"], answer["InvokedProductionVariant"]) == ("application/json", "green")
+    assert (answer["ContentType"], answer["InvokedProductionVariant"]) == (
+        "application/json",
+        "green",
+    )
     sent = standin.seen[-1].request
     assert sent.header("content-type") == "application/json"
     assert sent.header("x-amzn-sagemaker-custom-attributes") == "trace=7"
@@ -89,7 +92,9 @@ def test_invoke_endpoint_async(gateway: Gateway, token: str) -> None:
     assert answer["FailureLocation"] == FAILURE_LOCATION
 
 
-def test_a_model_exception_in_mid_stream_is_raised_after_the_parts(gateway: Gateway, token: str) -> None:
+def test_a_model_exception_in_mid_stream_is_raised_after_the_parts(
+    gateway: Gateway, token: str
+) -> None:
     with runtime(gateway, token) as client:
         answer = client.invoke_endpoint_with_response_stream(EndpointName="stream-error", Body=BODY)
         events = iter(answer["Body"])
@@ -134,7 +139,11 @@ def test_a_call_beyond_the_callers_roles_is_denied(
     gateway: Gateway, standin: StandIn, issuer: Issuer, token: str
 ) -> None:
     before = len(standin.seen)
-    for caller, endpoint in [(token, "secret"), (issuer.token("strangers"), "echo"), (issuer.token(), "echo")]:
+    for caller, endpoint in [
+        (token, "secret"),
+        (issuer.token("strangers"), "echo"),
+        (issuer.token(), "echo"),
+    ]:
         with runtime(gateway, caller) as client:
             error = refusal(client, endpoint)
         assert code_and_status(error) == ("AccessDeniedException", 403)
@@ -189,7 +198,7 @@ def test_a_wrong_token_is_not_recognised(
 
 
 def test_a_team_over_its_limit_is_throttled_and_told_when_to_return(
-    gateway: Gateway, standin: StandIn, issuer: Issuer
+    gateway: Gateway, issuer: Issuer
 ) -> None:
     with runtime(gateway, issuer.token("callers", "metered")) as client:
         assert invoke(client)["Body"].read() == BODY
@@ -216,6 +225,8 @@ def _call_until_refused(client: BaseClient) -> ClientError:
 
 def test_a_refused_call_can_be_found_by_its_request_id(gateway: Gateway, token: str) -> None:
     with runtime(gateway, token) as client:
-        request_id = refusal(client, f"no-{uuid.uuid4().hex[:8]}").response["ResponseMetadata"]["RequestId"]
+        request_id = refusal(client, f"no-{uuid.uuid4().hex[:8]}").response["ResponseMetadata"][
+            "RequestId"
+        ]
     assert request_id
     assert len(gateway.events(request_id)) == 1

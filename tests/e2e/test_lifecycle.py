@@ -39,7 +39,10 @@ def test_a_stream_that_is_open_at_sigterm_is_finished_first(
     assert rest.count(b"PayloadPart") == 3
     assert gateway.exit_code() == 0
     (event,) = gateway.record()
-    assert (event["status"], event["api"]["request"]["uid"]) == ("Success", response.headers["x-amzn-requestid"])
+    assert (event["status"], event["api"]["request"]["uid"]) == (
+        "Success",
+        response.headers["x-amzn-requestid"],
+    )
 
 
 def test_the_first_part_of_a_stream_arrives_before_the_last_is_made(
@@ -98,7 +101,9 @@ def _result_of_reload(gateway: Gateway, access: dict | str) -> str:
     before = reloads(gateway)
 
     def grown() -> list[str]:
-        return [result for result, count in reloads(gateway).items() if count > before.get(result, 0)]
+        return [
+            result for result, count in reloads(gateway).items() if count > before.get(result, 0)
+        ]
 
     gateway.write_access(access)
     gateway.reload()

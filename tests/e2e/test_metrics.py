@@ -11,11 +11,16 @@ def requests(gateway: Gateway, **labels: str) -> float:
     return total(gateway.metrics(), "sagegate_requests_total", **labels)
 
 
-def test_a_permitted_call_is_counted_by_operation_and_endpoint(gateway: Gateway, token: str) -> None:
+def test_a_permitted_call_is_counted_by_operation_and_endpoint(
+    gateway: Gateway, token: str
+) -> None:
     labels = {"operation": "InvokeEndpoint", "endpoint": "echo"}
     before = requests(gateway, **labels)
     bearer = {"authorization": f"Bearer {token}"}
-    assert http.call(gateway.address, "POST", "/endpoints/echo/invocations", b"hi", bearer).status == 200
+    assert (
+        http.call(gateway.address, "POST", "/endpoints/echo/invocations", b"hi", bearer).status
+        == 200
+    )
     wait_for("the call to be counted", lambda: requests(gateway, **labels) == before + 1)
 
 
@@ -24,7 +29,9 @@ def test_no_label_comes_from_a_caller_without_permission(gateway: Gateway, issue
     forged = {"authorization": "Bearer made.up.token"}
     before = requests(gateway)
     for headers in ({}, forged, stranger):
-        answer = http.call(gateway.address, "POST", "/endpoints/made-up-name/invocations", b"hi", headers)
+        answer = http.call(
+            gateway.address, "POST", "/endpoints/made-up-name/invocations", b"hi", headers
+        )
         assert answer.status in (401, 403)
     http.call(gateway.address, "POST", "/made-up-path", b"hi")
     wait_for("the calls to be counted", lambda: requests(gateway) == before + 4)
@@ -33,7 +40,10 @@ def test_no_label_comes_from_a_caller_without_permission(gateway: Gateway, issue
 
 def test_every_promised_metric_is_there(gateway: Gateway, token: str) -> None:
     bearer = {"authorization": f"Bearer {token}"}
-    assert http.call(gateway.address, "POST", "/endpoints/echo/invocations", b"hi", bearer).status == 200
+    assert (
+        http.call(gateway.address, "POST", "/endpoints/echo/invocations", b"hi", bearer).status
+        == 200
+    )
     page = gateway.metrics()
     promised = [
         "sagegate_requests_total",

@@ -15,7 +15,9 @@ INVOKE = "/endpoints/echo/invocations"
 STREAM = "/endpoints/echo/invocations-response-stream"
 
 
-def test_every_answer_has_one_event_and_no_more(gateway: Gateway, issuer: Issuer, token: str) -> None:
+def test_every_answer_has_one_event_and_no_more(
+    gateway: Gateway, issuer: Issuer, token: str
+) -> None:
     bearer = {"authorization": f"Bearer {token}"}
     stranger = {"authorization": f"Bearer {issuer.token('strangers')}"}
     expired = {"authorization": f"Bearer {issuer.expired_token('callers')}"}
@@ -35,7 +37,10 @@ def test_every_answer_has_one_event_and_no_more(gateway: Gateway, issuer: Issuer
         ("POST", INVOKE, bearer | {"x-amzn-sagemaker-target-variant": "-"}, 400),
     ]
     before = len(gateway.record())
-    answers = [http.call(gateway.address, method, path, b"hi", headers) for method, path, headers, _ in table]
+    answers = [
+        http.call(gateway.address, method, path, b"hi", headers)
+        for method, path, headers, _ in table
+    ]
     assert [answer.status for answer in answers] == [status for *_, status in table]
     assert len({answer.request_id for answer in answers}) == len(table)
     assert [len(gateway.events(answer.request_id)) for answer in answers] == [1] * len(table)
@@ -44,7 +49,9 @@ def test_every_answer_has_one_event_and_no_more(gateway: Gateway, issuer: Issuer
 
 def test_an_event_says_who_called_what_and_how_it_ended(gateway: Gateway, issuer: Issuer) -> None:
     caller = issuer.token("callers", user="carol", jti="jti-carol")
-    answer = http.call(gateway.address, "POST", INVOKE, b"hi", {"authorization": f"Bearer {caller}"})
+    answer = http.call(
+        gateway.address, "POST", INVOKE, b"hi", {"authorization": f"Bearer {caller}"}
+    )
     (event,) = gateway.events(answer.request_id)
     assert (event["class_uid"], event["metadata"]["version"]) == (6003, "1.8.0")
     assert (event["action"], event["status"]) == ("Allowed", "Success")
@@ -59,14 +66,18 @@ def test_an_event_says_who_called_what_and_how_it_ended(gateway: Gateway, issuer
 
 def test_a_denied_event_says_so(gateway: Gateway, issuer: Issuer) -> None:
     caller = issuer.token("strangers", user="dave")
-    answer = http.call(gateway.address, "POST", INVOKE, b"hi", {"authorization": f"Bearer {caller}"})
+    answer = http.call(
+        gateway.address, "POST", INVOKE, b"hi", {"authorization": f"Bearer {caller}"}
+    )
     (event,) = gateway.events(answer.request_id)
     assert (event["action"], event["status"]) == ("Denied", "Failure")
     assert event["actor"]["user"]["uid"] == "dave"
     assert event["http_response"]["code"] == 403
 
 
-def test_a_certified_providers_client_is_named_in_the_record(gateway: Gateway, certified: Provider) -> None:
+def test_a_certified_providers_client_is_named_in_the_record(
+    gateway: Gateway, certified: Provider
+) -> None:
     bearer = {"authorization": f"Bearer {certified.token()}"}
     answer = http.call(gateway.address, "POST", INVOKE, b"hi", bearer)
     (event,) = gateway.events(answer.request_id)
@@ -78,21 +89,33 @@ def test_log_and_record_name_the_request_and_hold_no_secret(
     gateway: Gateway, standin: StandIn, issuer: Issuer, certified: Provider
 ) -> None:
     marker = f"body-{uuid.uuid4()}"
-    tokens = [issuer.token("callers"), issuer.token("strangers"), issuer.expired_token("callers"), certified.token()]
+    tokens = [
+        issuer.token("callers"),
+        issuer.token("strangers"),
+        issuer.expired_token("callers"),
+        certified.token(),
+    ]
     before = len(standin.seen)
     answers = [
-        http.call(gateway.address, "POST", path, marker.encode(), {"authorization": f"Bearer {token}"})
+        http.call(
+            gateway.address, "POST", path, marker.encode(), {"authorization": f"Bearer {token}"}
+        )
         for token in tokens
         for path in [INVOKE, STREAM, f"{INVOKE}?access_token={token}"]
     ]
     with runtime(gateway, tokens[0]) as client:
-        assert client.invoke_endpoint(EndpointName="echo", Body=marker)["Body"].read() == marker.encode()
+        assert (
+            client.invoke_endpoint(EndpointName="echo", Body=marker)["Body"].read()
+            == marker.encode()
+        )
     for answer in answers:
         wait_for("the request in the log", lambda wanted=answer.request_id: wanted in gateway.log())
     written = gateway.everything_written()
     secrets = [marker, OWN.secret_key, OWN.token, CALLERS_SECRET]
     secrets += [part for token in tokens for part in token.split(".")[1:]]
-    secrets += [seen.request.header("authorization").split("=")[-1] for seen in standin.seen[before:]]
+    secrets += [
+        seen.request.header("authorization").split("=")[-1] for seen in standin.seen[before:]
+    ]
     assert [secret for secret in secrets if secret in written] == []
 
 

@@ -43,7 +43,9 @@ def signed(
     return dict(request.headers.items())
 
 
-def send(standin: StandIn, headers: dict[str, str], path: str = PATH, body: bytes = BODY) -> http.Answer:
+def send(
+    standin: StandIn, headers: dict[str, str], path: str = PATH, body: bytes = BODY
+) -> http.Answer:
     return http.call(standin.url.removeprefix("http://"), "POST", path, body, headers)
 
 
@@ -123,8 +125,12 @@ def test_no_signature_is_refused(strict: StandIn) -> None:
 
 def test_botocore_reads_the_frames_that_the_stand_in_writes() -> None:
     buffer = EventStreamBuffer()
-    buffer.add_data(eventstream.payload_part(b"part") + eventstream.exception("ModelStreamError", Message="m"))
+    buffer.add_data(
+        eventstream.payload_part(b"part") + eventstream.exception("ModelStreamError", Message="m")
+    )
     part, fault = list(buffer)
     assert (part.headers[":event-type"], part.payload) == ("PayloadPart", b"part")
-    assert (fault.headers[":exception-type"], fault.payload) == ("ModelStreamError", b'{"Message": "m"}')
-
+    assert (fault.headers[":exception-type"], fault.payload) == (
+        "ModelStreamError",
+        b'{"Message": "m"}',
+    )

@@ -46,7 +46,9 @@ def _frame(headers: dict[str, str], payload: bytes) -> bytes:
 
 def _header(name: str, value: str) -> bytes:
     text = value.encode()
-    return struct.pack(">B", len(name)) + name.encode() + struct.pack(">BH", _STRING, len(text)) + text
+    return (
+        struct.pack(">B", len(name)) + name.encode() + struct.pack(">BH", _STRING, len(text)) + text
+    )
 
 
 def _checksum(data: bytes) -> bytes:

@@ -18,7 +18,15 @@ ACCESS = {
             "permit": [
                 {
                     "actions": OPERATIONS,
-                    "endpoints": ["echo", "drip", "broken", "stream-*", "model-*", "throttled", "gone"],
+                    "endpoints": [
+                        "echo",
+                        "drip",
+                        "broken",
+                        "stream-*",
+                        "model-*",
+                        "throttled",
+                        "gone",
+                    ],
                 }
             ],
         },

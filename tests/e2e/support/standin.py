@@ -155,7 +155,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _invoke(self, seen: Seen) -> None:
         headers = {
             "Content-Type": seen.request.header("accept") or "application/octet-stream",
-            "x-Amzn-Invoked-Production-Variant": seen.request.header(_P + "target-variant") or VARIANT,
+            "x-Amzn-Invoked-Production-Variant": seen.request.header(_P + "target-variant")
+            or VARIANT,
         }
         # On the wire as SageMaker never would: what a caller must not get to see.
         headers["x-upstream-internal"] = "hidden"
@@ -181,9 +182,11 @@ class _Handler(BaseHTTPRequestHandler):
         body = seen.request.body
         self._chunk(eventstream.payload_part(body[:_PART]))
         if seen.endpoint == "broken":
-            return self._reset()
+            self._reset()
+            return
         if seen.endpoint == "drip" and not self._held():
-            return self.standin.abandoned.append(seen.request_id)
+            self.standin.abandoned.append(seen.request_id)
+            return
         if seen.endpoint == "stream-error":
             fault = {"Message": "the model gave up", "ErrorCode": "StreamBroken"}
             self._chunk(eventstream.exception("ModelStreamError", **fault))
@@ -240,7 +243,7 @@ _ERRORS = {
             "Message": f"Received server error (500) from {VARIANT}.",
             "OriginalStatusCode": 500,
             "OriginalMessage": "the model gave up",
-            "LogStreamArn": f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:/aws/sagemaker/Endpoints/model-error",
+            "LogStreamArn": f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:/aws/sagemaker/Endpoints/m",
         },
     ),
     # SageMaker throttles with a 400, and without a message.
