@@ -56,7 +56,8 @@ def test_an_event_says_who_called_what_and_how_it_ended(gateway: Gateway, issuer
     assert (event["class_uid"], event["metadata"]["version"]) == (6003, "1.8.0")
     assert (event["action"], event["status"]) == ("Allowed", "Success")
     assert event["actor"]["user"]["uid"] == "carol"
-    assert event["actor"]["user"]["groups"] == [{"name": "callers"}]
+    assert event["actor"]["user"]["name"] == "corp/carol"
+    assert event["actor"]["user"]["groups"] == [{"name": "corp/callers"}]
     assert event["actor"]["session"]["uid"] == "jti-carol"
     assert event["actor"]["session"]["issuer"] == issuer.url
     assert event["api"]["operation"] == "InvokeEndpoint"
