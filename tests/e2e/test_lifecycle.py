@@ -90,20 +90,22 @@ def test_a_broken_file_changes_nothing_and_is_counted(
     access["roles"]["caller"]["description"] = "The same rules in other words."
     good = _result_of_reload(gateway, access)
     assert status(gateway, token) == 200
-    bad = _result_of_reload(gateway, "roles: {caller: {permitt: []}}\nbindings: [}")
-    assert bad != good
+    _result_of_reload(gateway, "roles: {caller: {permitt: []}}\nbindings: [}", other_than=good)
     assert status(gateway, token) == 200
     assert "access.yaml" in gateway.log()
 
 
-def _result_of_reload(gateway: Gateway, access: dict | str) -> str:
-    """Reloads, and says under which result it was counted."""
+def _result_of_reload(gateway: Gateway, access: dict | str, other_than: str = "") -> str:
+    """Reloads, and says under which result it was counted.
+
+    The signal and the changed file may each cause a reload, and the second be counted late:
+    so a caller says which result it has seen before.
+    """
     before = reloads(gateway)
 
     def grown() -> list[str]:
-        return [
-            result for result, count in reloads(gateway).items() if count > before.get(result, 0)
-        ]
+        counts = reloads(gateway).items()
+        return [name for name, n in counts if name != other_than and n > before.get(name, 0)]
 
     gateway.write_access(access)
     gateway.reload()
