@@ -1,0 +1,1 @@
+"""What the tests stand on: SageMaker's stand-in, two issuers, the gateway's process, clients."""
