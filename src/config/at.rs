@@ -8,6 +8,7 @@ use super::fault::{Fault, Faults, Position};
 use super::file::Named;
 use super::nearest;
 use super::yaml::{Node, child_path};
+use crate::policy::PolicyFault;
 
 /// A place, and where its faults go. A key that the file leaves to its default points at
 /// what would hold it.
@@ -88,9 +89,19 @@ impl<'a> At<'a> {
         self.push(Fault { hint: hint.map(Into::into), ..fault });
     }
 
-    /// Faults of other files that were found on the way.
-    pub(super) fn extend(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.faults.borrow_mut().extend(faults);
+    /// Faults of policies: of Cedar files, each with its line, and of what the roles in
+    /// `access` compiled to, which have none. The latter follow from other faults, if there
+    /// are any.
+    pub(super) fn extend_of_policies(&self, access: &Path, faults: Vec<PolicyFault>) {
+        let alone = self.faults.borrow().is_empty();
+        for PolicyFault { file, line, column, message, hint } in faults {
+            let from_file = line > 0;
+            let file = if from_file { Path::new(&file) } else { access };
+            let fault = Fault::at(file, Position { line, column }, "", message);
+            if from_file || alone {
+                self.push(Fault { hint, ..fault });
+            }
+        }
     }
 
     /// Rejects a name that is none of `known`. The search for a near one is not worth its

@@ -9,8 +9,6 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::policy::PolicyFault;
-
 /// A place in a file; lines and columns count from 1, and 0 stands for the whole file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Position {
@@ -48,22 +46,10 @@ impl Fault {
         Self { file: file.to_owned(), position, key, message, hint: None }
     }
 
-    /// A fault that the policy room found in a Cedar file.
-    pub fn in_policy(file: &str, line: usize, column: usize, message: impl Into<String>) -> Self {
-        Self::at(Path::new(file), Position { line, column }, "", message)
-    }
-
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
-    }
-}
-
-impl From<PolicyFault> for Fault {
-    fn from(PolicyFault { file, line, column, message, hint }: PolicyFault) -> Self {
-        let fault = Self::at(Path::new(&file), Position { line, column }, "", message);
-        Self { hint, ..fault }
     }
 }
 

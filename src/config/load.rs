@@ -57,6 +57,13 @@ struct Read<T> {
     fitting: Option<(Node, T)>,
 }
 
+/// What the access file says.
+struct Rules {
+    path: PathBuf,
+    access: Access,
+    limits: Vec<TeamLimits>,
+}
+
 fn load_both(
     path: &Path,
     env: &Environment<'_>,
@@ -68,7 +75,8 @@ fn load_both(
         read(path, env, &schema::GATEWAY, sources, &mut faults.borrow_mut())?;
     let rules = access_path(&main, sources).map(|path| {
         let read = read(&path, env, &schema::ACCESS, sources, &mut faults.borrow_mut());
-        compile_access(&path, &main.raw, read?, faults)
+        let (access, limits) = compile_access(&path, &main.raw, read?, faults)?;
+        Some(Rules { path, access, limits })
     });
     let (node, file) = main.fitting.as_ref()?;
     compile(&At::top(path, node, faults), file, metrics, sources, rules.flatten())
@@ -134,16 +142,16 @@ fn compile<'a>(
     file: &'a file::gateway::Gateway,
     metrics: &Metrics,
     sources: &mut Sources,
-    rules: Option<(Access, Vec<TeamLimits>)>,
+    rules: Option<Rules>,
 ) -> Option<Loaded> {
     let server = gateway::server(at, file, sources);
     let aws = gateway::aws(at, file, sources);
     let issuers = issuers::issuers(at, file, sources);
     let (admin, journal) = (gateway::admin(at, file), gateway::journal(at, &file.audit, sources));
     let policies = policies(at, file, sources);
-    let (access, limits) = rules?;
+    let Rules { path, access, limits } = rules?;
     let policy = Policy::compile(access.clone(), &policies, metrics);
-    let policy = policy.map_err(|wrong| at.extend(wrong.into_iter().map(Fault::from))).ok()?;
+    let policy = policy.map_err(|wrong| at.extend_of_policies(&path, wrong)).ok()?;
     Some(Loaded {
         server,
         max_body: file.server.max_body.0,
