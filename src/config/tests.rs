@@ -470,3 +470,30 @@ sagegate.yaml:4:9: access: the environment has no variable `NOPE`
   hint: set it, or write `$$` for a plain `$`
 "#);
 }
+
+/// A list whose items are all commented out is YAML's null. Read as "not given", it would
+/// turn the narrowest of rules into the widest.
+#[test]
+fn a_part_of_a_rule_that_is_left_empty_is_a_fault_and_never_the_widest_rule() {
+    let rule = |part: &str| {
+        format!("roles:\n  a:\n    permit:\n      - endpoints: [\"*\"]\n        {part}\n")
+    };
+    for (part, good) in [
+        ("actions:", " [InvokeEndpoint]"),
+        ("when: { target_variants:", " [blue] }"),
+        ("when: { target_models:", " [a.tar.gz] }"),
+        ("when: { inference_components:", " [a] }"),
+        ("when: { container_hostnames:", " [a] }"),
+        ("when: { input_locations:", " [\"s3://a/*\"] }"),
+        ("when: { output_extensions:", " [a] }"),
+        ("when: { source_ips:", " [10.0.0.0/8] }"),
+        ("when: { tags: { environment:", " [prod] } }"),
+    ] {
+        assert!(load_texts(GOOD, &rule(&format!("{part}{good}"))).is_ok(), "{part}");
+        let closing: String = good.chars().filter(|c| *c == '}').collect();
+        let told = in_access(&rule(&format!("{part} {closing}")));
+        assert!(told.contains("expected a list, found nothing"), "{part}: {told}");
+    }
+    let told = in_access("roles: { a: { forbid: [{ endpoints: }] } }");
+    assert!(told.contains("expected a list, found nothing"), "{told}");
+}
