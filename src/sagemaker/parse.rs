@@ -275,6 +275,24 @@ mod tests {
         }
     }
 
+    /// HTTP/1 trims a value's ends and HTTP/2 does not (RFC 9113 §8.2.1): what policy compares
+    /// must be what SageMaker, which is spoken to over HTTP/1, will read.
+    #[test]
+    fn a_value_that_http_1_would_trim_is_refused() {
+        for (path, header, good) in [
+            (INVOKE, "x-amzn-sagemaker-target-model", "secret.tar.gz"),
+            (ASYNC, "x-amzn-sagemaker-inputlocation", "s3://bucket/secret"),
+            (INVOKE, "x-amzn-sagemaker-custom-attributes", "a b"),
+            (INVOKE, "content-type", "text/csv"),
+        ] {
+            assert!(parse(path, &[(header, good)]).is_ok(), "{header}");
+            for bad in [format!("{good} "), format!(" {good}"), " ".to_owned()] {
+                let got = parse(path, &[(header, &bad)]);
+                assert!(matches!(got, Err(CallError::Header { .. })), "{header}: {bad:?}");
+            }
+        }
+    }
+
     #[test]
     fn a_header_of_another_operation_is_refused_and_not_ignored() {
         for (path, header) in [

@@ -71,7 +71,7 @@ impl Row {
     pub(super) fn read(&self, value: &HeaderValue, targets: &mut Targets) -> Result<(), CallError> {
         let fault = CallError::Header { header: self.name, rule: self.rule };
         let text = HeaderText::new(value).ok_or(fault.clone())?;
-        if !(self.accepts)(text.as_str()) {
+        if !is_trimmed(text.as_str()) || !(self.accepts)(text.as_str()) {
             return Err(fault);
         }
         if let Some(slot) = self.slot {
@@ -123,6 +123,13 @@ static TABLE: [Row; 19] = rows![
     "x-amzn-sagemaker-requestttlseconds", ASYNC, |text| seconds(text, 60, 21_600), "a number of seconds from 60 to 21600";
     "x-amzn-sagemaker-invocationtimeoutseconds", ASYNC, |text| seconds(text, 1, 3_600), "a number of seconds from 1 to 3600";
 ];
+
+/// HTTP/1 takes spaces off a value's ends, HTTP/2 does not (RFC 9113 §8.2.1 forbids them).
+/// Let through, `model ` would be another name than `model` to policy and the same name to
+/// SageMaker.
+fn is_trimmed(text: &str) -> bool {
+    !text.starts_with(' ') && !text.ends_with(' ')
+}
 
 fn printable(text: &str) -> bool {
     text.bytes().all(|b| (b' '..=b'~').contains(&b))
