@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
 
-use super::idle::{Activity, Counted};
+use super::idle::{Activity, Useless, Watched};
 use super::{Drain, Tls};
 
 /// A handshake takes a few round trips; one that needs longer is not a client's.
@@ -99,13 +99,13 @@ where
     H: Handler,
 {
     let answering = handler.clone();
-    let activity = Activity::default();
+    let activity = Activity::new();
     let requests = activity.clone();
     let service = service_fn(move |request| {
         let (handler, open) = (answering.clone(), requests.begin());
         async move {
             let answer = handler.handle(request, peer).await;
-            Ok::<_, std::convert::Infallible>(answer.map(|body| Counted::new(body, open)))
+            Ok::<_, std::convert::Infallible>(answer.map(|body| Watched::new(body, open)))
         }
     });
     let builder = protocol();
@@ -116,13 +116,14 @@ where
             connection.as_mut().graceful_shutdown();
             connection.await
         }
-        () = activity.idle() => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = connection => ended,
+        useless = activity.ends() => {
+            if useless == Useless::Idle {
+                connection.as_mut().graceful_shutdown();
                 // A peer need not take part in a graceful end.
-                () = activity.idle() => return,
+                tokio::select! { _ = connection => {} _ = activity.ends() => {} }
             }
+            tracing::debug!(peer = %peer.address, ?useless, "connection ended");
+            return;
         }
     };
     let Err(error) = ended else { return };
@@ -167,6 +168,7 @@ fn malformed(error: &(dyn Error + 'static)) -> Option<Malformed> {
 
 #[cfg(test)]
 mod tests {
+    use http_body::Frame;
     use http_body_util::{BodyExt, Full};
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
@@ -230,6 +232,45 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(50)).await;
         assert_eq!(ask(&mut sender).await, "ok", "kept while it is used");
         let ended = tokio::time::timeout(Duration::from_secs(200), connection).await;
+        assert!(ended.is_ok());
+    }
+
+    /// Answers with more than anybody buffers.
+    #[derive(Clone)]
+    struct Endless;
+
+    impl Handler for Endless {
+        type Body = http_body_util::StreamBody<futures_util::stream::RepeatWith<fn() -> Piece>>;
+
+        async fn handle(&self, _: Request<Incoming>, _: Peer) -> Response<Self::Body> {
+            let piece: fn() -> Piece = || Ok(Frame::data(Bytes::from_static(&[b'x'; 16 * 1024])));
+            Response::new(http_body_util::StreamBody::new(futures_util::stream::repeat_with(piece)))
+        }
+
+        fn malformed(&self, _: Peer, _: Malformed) {}
+    }
+
+    type Piece = Result<Frame<Bytes>, std::convert::Infallible>;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_does_not_read_its_answer_is_not_kept() {
+        let (client, server) = duplex(64 * 1024);
+        let peer = Peer { address: ([127, 0, 0, 1], 1).into(), tls: false };
+        tokio::spawn(speak(TokioIo::new(server), peer, Endless, Drain::default()));
+        let io = TokioIo::new(client);
+        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), io);
+        let (mut sender, connection) = handshake.await.unwrap();
+        let connection = tokio::spawn(connection);
+        let request = Request::post("http://x/").body(Full::<Bytes>::default()).unwrap();
+        let mut answer = sender.send_request(request).await.unwrap().into_body();
+        // A slow reader is kept.
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_secs(100)).await;
+            for _ in 0..100 {
+                assert!(answer.frame().await.unwrap().is_ok());
+            }
+        }
+        let ended = tokio::time::timeout(Duration::from_secs(500), connection).await;
         assert!(ended.is_ok());
     }
 
