@@ -12,6 +12,7 @@ use super::expand::{Environment, expand};
 use super::fault::{Fault, Faults, Tried};
 use super::file;
 use super::loaded::{Loaded, Source};
+use super::reload;
 use super::schema::{self, Schema};
 use super::shape;
 use super::sources::{Sources, why};
@@ -21,11 +22,27 @@ use crate::policy::Policy;
 use crate::policy::{Access, PolicyFile};
 use crate::telemetry::metrics::Metrics;
 
-/// Reads `path` (`sagegate.yaml`) and what it names, with `env` for `${…}`.
+/// How often the files are read again because they changed meanwhile. A ConfigMap swaps all
+/// of them at once; one that goes on changing is for the next reload.
+const AGAIN: usize = 3;
+
+/// Reads `path` (`sagegate.yaml`) and what it names, with `env` for `${…}`. Files that
+/// change while they are read are read again, so that one half of a change is never loaded
+/// with the other half of what was before.
 ///
 /// # Errors
 /// Every fault of both files that can be told, sorted by file and line.
 pub fn load(path: &Path, env: &Environment<'_>, metrics: &Metrics) -> Result<Loaded, Faults> {
+    for _ in 0..AGAIN {
+        let result = load_once(path, env, metrics);
+        if !reload::changed_since(&result) {
+            return result;
+        }
+    }
+    load_once(path, env, metrics)
+}
+
+fn load_once(path: &Path, env: &Environment<'_>, metrics: &Metrics) -> Result<Loaded, Faults> {
     let mut sources = Sources::beside(path);
     let faults = RefCell::default();
     let loaded = load_both(path, env, metrics, &mut sources, &faults);

@@ -497,3 +497,41 @@ fn a_part_of_a_rule_that_is_left_empty_is_a_fault_and_never_the_widest_rule() {
     let told = in_access("roles: { a: { forbid: [{ endpoints: }] } }");
     assert!(told.contains("expected a list, found nothing"), "{told}");
 }
+
+#[test]
+fn a_protection_that_is_left_empty_is_a_fault_and_never_off() {
+    for (more, key) in [
+        ("policies:", "policies"),
+        ("server: { listen: 127.0.0.1:0, tls: }", "server.tls"),
+        ("server: { tls: { certificate: a, private_key: b, client_ca: } }", "client_ca"),
+    ] {
+        let rest = GOOD.split_once('\n').unwrap().1;
+        let told = told(&format!("{more}\n{rest}"), "");
+        let fault = told.lines().find(|line| line.contains("found nothing"));
+        assert!(fault.is_some_and(|fault| fault.contains(key)), "{more}: {told}");
+    }
+}
+
+/// A ConfigMap's swap may come between two files of one load. The environment is asked after
+/// the first file was read and before the second.
+#[test]
+fn files_that_change_while_they_are_read_are_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |generation: &str| {
+        let main = format!("{GOOD}aws: {{ region: \"${{X}}{generation}\" }}\n");
+        let access = format!("revoked: {{ token_ids: [{generation}] }}\n");
+        fs::write(dir.path().join("sagegate.yaml"), main).unwrap();
+        fs::write(dir.path().join("access.yaml"), access).unwrap();
+    };
+    write("old");
+    let asked = std::cell::Cell::new(0);
+    let swap = |_: &str| {
+        if asked.replace(asked.get() + 1) == 0 {
+            write("new");
+        }
+        Some(String::new())
+    };
+    let loaded = load(&dir.path().join("sagegate.yaml"), &swap).unwrap();
+    let revoked: Vec<_> = loaded.access.revoked.token_ids.iter().map(String::as_str).collect();
+    assert_eq!((loaded.aws.region.as_deref(), revoked), (Some("new"), vec!["new"]));
+}
