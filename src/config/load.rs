@@ -1,6 +1,7 @@
 //! From a path to everything compiled: the one way in.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -18,8 +19,8 @@ use super::shape;
 use super::sources::{Sources, why};
 use super::yaml::{self, Node, Value};
 use crate::limits::TeamLimits;
-use crate::policy::Policy;
-use crate::policy::{Access, PolicyFile};
+use crate::names::{Group, User};
+use crate::policy::{Access, Footprint, Policy, PolicyFile};
 use crate::telemetry::metrics::Metrics;
 
 /// How often the files are read again because they changed meanwhile. A ConfigMap swaps all
@@ -169,6 +170,7 @@ fn compile<'a>(
     let Rules { path, access, limits } = rules?;
     let policy = Policy::compile(access.clone(), &policies, metrics);
     let policy = policy.map_err(|wrong| at.extend_of_policies(&path, wrong)).ok()?;
+    policies_issuers(&at.key("policies"), file, policy.footprint());
     Some(Loaded {
         server,
         max_body: file.server.max_body.0,
@@ -187,6 +189,22 @@ fn compile<'a>(
         sources: Vec::new(),
         policies_dir: None,
     })
+}
+
+/// A policy that names a group or user of an issuer that does not exist holds for nobody,
+/// which for a forbid means that it lets everybody through.
+fn policies_issuers(at: &At<'_>, file: &file::gateway::Gateway, footprint: &Footprint) {
+    let groups = footprint.groups().iter().map(Group::as_str);
+    let names: BTreeSet<_> = groups.chain(footprint.users().iter().map(User::as_str)).collect();
+    let known = || file.issuers.iter().map(|(issuer, _)| issuer);
+    for name in names {
+        let issuer = name.split_once('/').map_or(name, |(issuer, _)| issuer);
+        if !known().any(|one| one == issuer) {
+            let all: Vec<_> = known().collect();
+            let message = format!("a policy names `{name}`, and there is no issuer `{issuer}`");
+            at.reject_name(message, issuer, all);
+        }
+    }
 }
 
 fn policies(at: &At<'_>, file: &file::gateway::Gateway, sources: &mut Sources) -> Vec<PolicyFile> {

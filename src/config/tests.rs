@@ -535,3 +535,28 @@ fn files_that_change_while_they_are_read_are_read_again() {
     let revoked: Vec<_> = loaded.access.revoked.token_ids.iter().map(String::as_str).collect();
     assert_eq!((loaded.aws.region.as_deref(), revoked), (Some("new"), vec!["new"]));
 }
+
+/// A forbid on a group of a misspelt issuer would hold for nobody.
+#[test]
+fn a_policy_that_names_an_issuer_that_does_not_exist_is_a_fault() {
+    let with = |policy: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("policies")).unwrap();
+        fs::write(dir.path().join("policies/a.cedar"), policy).unwrap();
+        fs::write(dir.path().join("access.yaml"), "").unwrap();
+        fs::write(dir.path().join("sagegate.yaml"), format!("{GOOD}policies: policies/\n"))
+            .unwrap();
+        load(&dir.path().join("sagegate.yaml"), &env).map(drop).map_err(|faults| faults.to_string())
+    };
+    for name in ["Group", "User"] {
+        let forbid = |issuer: &str| {
+            format!(
+                "forbid (principal, action, resource) when {{ principal in {name}::\"{issuer}/a\" }};"
+            )
+        };
+        assert_eq!(with(&forbid("corp")), Ok(()), "{name}");
+        let told = with(&forbid("crop")).unwrap_err();
+        assert!(told.contains("a policy names `crop/a`, and there is no issuer `crop`"), "{told}");
+        assert!(told.contains("did you mean `corp`?"), "{told}");
+    }
+}
