@@ -8,7 +8,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::Version;
 use http_body::{Body, Frame, SizeHint};
 
 use super::record::{End, Exchange};
@@ -77,12 +76,6 @@ impl GatewayBody {
             state: State::Passing,
         })))
     }
-}
-
-/// Whether a caller can tell this body's end from a break. HTTP/1.0 has no chunks: a body of
-/// unknown length ends there where the connection does, broken or not (RFC 9112 §6.3).
-pub(super) fn shows_its_end(version: Version, body: &impl Body) -> bool {
-    version > Version::HTTP_10 || body.size_hint().exact().is_some()
 }
 
 type Polled = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
@@ -167,24 +160,5 @@ impl Body for GatewayBody {
                 State::Recording { last: None, .. } | State::Ended => SizeHint::with_exact(0),
             },
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use http_body_util::{Full, StreamBody};
-
-    use super::*;
-
-    #[test]
-    fn http_1_0_shows_the_end_of_a_body_of_known_length_only() {
-        let stream =
-            StreamBody::new(futures_util::stream::empty::<Result<Frame<Bytes>, BodyError>>());
-        let whole = Full::new(Bytes::from_static(b"ok"));
-        for version in [Version::HTTP_11, Version::HTTP_2] {
-            assert!(shows_its_end(version, &stream) && shows_its_end(version, &whole));
-        }
-        assert!(shows_its_end(Version::HTTP_10, &whole));
-        assert!(!shows_its_end(Version::HTTP_10, &stream));
     }
 }

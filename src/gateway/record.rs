@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use http::header::{HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 
-use super::body::{GatewayBody, shows_its_end};
+use super::body::GatewayBody;
 use super::refusal::Refusal;
 use super::tally::{Ended, Tally};
 use crate::audit::{
@@ -26,7 +26,7 @@ use crate::server::{Malformed, Peer};
 use crate::snapshot::Snapshot;
 use crate::telemetry::clock::Clock;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::{Answer, Payload, SendError};
+use crate::upstream::{Answer, Payload};
 
 /// On every answer, so that whoever holds one can find its record. (`x-amzn-requestid` is
 /// SageMaker's own where SageMaker answered.)
@@ -228,9 +228,6 @@ impl Exchange {
             request_id: answer.request_id().cloned(),
             invoked_variant: answer.invoked_variant().cloned(),
         });
-        if !shows_its_end(self.head.version, &answer.body) {
-            return self.refuse(&Refusal::Send(SendError::Unframed)).await;
-        }
         let mut response = Response::new(GatewayBody::default());
         *response.status_mut() = answer.status;
         *response.headers_mut() = answer.headers;
