@@ -15,4 +15,8 @@
 
 mod support;
 
+mod admit;
+mod authorize;
+mod body;
+mod identity;
 mod parse;

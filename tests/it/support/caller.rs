@@ -155,6 +155,16 @@ impl Caller {
         soon("the end of the connection", reading)
     }
 
+    /// Waits until the gateway has closed the connection, whatever came before.
+    #[track_caller]
+    pub fn drain(&mut self) -> impl Future<Output = Vec<u8>> {
+        let reading = async move {
+            while self.more().await {}
+            std::mem::take(&mut self.buffer)
+        };
+        soon("the end of the connection", reading)
+    }
+
     /// `false` at the end of the stream, however it came.
     async fn more(&mut self) -> bool {
         let mut bytes = [0; 16 * 1024];

@@ -126,7 +126,7 @@ impl Connection {
         headers.sort();
         let mut seen = Seen { line, headers, body: Vec::new() };
         // Always declared: a signed body is whole before its head goes out.
-        let length = seen.get("content-length").unwrap().parse().unwrap();
+        let length = seen.get("content-length").expect("a declared length").parse().unwrap();
         while self.buffer.len() < length {
             self.more().await?;
         }
