@@ -96,6 +96,8 @@ pub(super) struct Exchange {
     verdict: Option<Arc<Verdict>>,
     body_length: u64,
     sent: Option<Instant>,
+    /// The inference id that stood in for the caller's, which is the request's own id.
+    inference_id: Option<String>,
     answered: Option<Answered>,
 }
 
@@ -157,6 +159,7 @@ impl Exchange {
             verdict: None,
             body_length: 0,
             sent: None,
+            inference_id: None,
             answered: None,
         }
     }
@@ -199,6 +202,8 @@ impl Exchange {
 
     pub(super) fn sending(&mut self) {
         self.sent = Some(Instant::now());
+        let named = self.call.as_ref().is_some_and(|call| call.inference_id().is_some());
+        self.inference_id = (!named).then(|| self.id.to_string());
     }
 
     /// The answer on its way. The exchange goes with the body and is closed at its end.
@@ -305,7 +310,7 @@ impl Exchange {
                 operation: call.action(),
                 endpoint: Some(call.endpoint()),
                 targets: targets(call.targets()),
-                inference_id: call.inference_id(),
+                inference_id: call.inference_id().or(self.inference_id.as_deref()),
             }),
             caller: self.principal.as_ref().map(|principal| self.caller(principal)),
             decision: self.verdict.as_ref().map(|verdict| decision(verdict)),
