@@ -158,6 +158,10 @@ impl Stand {
         events(&self.journal())
     }
 
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     pub fn journal(&self) -> PathBuf {
         self.directory.path().join("journal")
     }
