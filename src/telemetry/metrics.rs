@@ -30,7 +30,7 @@ pub struct Metrics {
     pub jwks_age: GaugeVec,
     /// Seconds until the upstream credentials expire; `+Inf` for credentials that do not.
     pub credentials_expiry: Gauge,
-    /// `sagegate_reloads_total{result}`
+    /// `sagegate_reloads_total{result}`: `ok` or `failed`
     pub reloads: IntCounterVec,
     /// `sagegate_audit_events_total{sink,result}`
     pub audit_events: IntCounterVec,
@@ -50,6 +50,11 @@ impl Metrics {
             registered(&registry, HistogramVec::new(opts, said.2)?)
         };
         gauge(BUILD_INFO)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        let reloads = counter(RELOADS)?;
+        // There from the start: of a series that begins at 1, no increase is ever seen.
+        for result in ["ok", "failed"] {
+            reloads.with_label_values(&[result]);
+        }
         Ok(Self {
             requests: counter(REQUESTS)?,
             request_duration: histogram(REQUEST_DURATION, &SECONDS)?,
@@ -60,7 +65,7 @@ impl Metrics {
             tokens: counter(TOKENS)?,
             jwks_age: gauge(JWKS_AGE)?,
             credentials_expiry: registered(&registry, Gauge::with_opts(EXPIRY.opts())?)?,
-            reloads: counter(RELOADS)?,
+            reloads,
             audit_events: counter(AUDIT_EVENTS)?,
             limit_decisions: counter(LIMIT_DECISIONS)?,
             registry,
