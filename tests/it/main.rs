@@ -15,13 +15,17 @@
 
 mod support;
 
+mod admin;
 mod admit;
 mod authorize;
 mod body;
+mod drain;
 mod forward;
 mod http2;
 mod identity;
+mod malformed;
 mod parse;
+mod reload;
 mod stream;
 mod tls;
 mod upstream;

@@ -187,6 +187,11 @@ impl Stand {
         }
     }
 
+    /// The gateway, and what must outlive it.
+    pub fn apart(self) -> (App, (SageMaker, Issuer, TempDir)) {
+        (self.app, (self.sagemaker, self.issuer, self.directory))
+    }
+
     /// Ends it all. What was asked has been answered, so nothing is left to cut off.
     pub async fn stop(self) {
         assert_eq!(self.app.drain().await, Drained::Clean);
