@@ -81,8 +81,7 @@ impl Signed {
         *request.uri_mut() = self.head.uri.clone();
         let headers = request.headers_mut();
         headers.reserve(self.head.headers.len() + 1);
-        // hyper leaves it out for an empty body, where SageMaker's front end may demand it
-        // (RFC 9110 §8.6, and 411 §15.5.12).
+        // hyper leaves a length of 0 unsaid, and SageMaker must not have to guess.
         headers.insert(CONTENT_LENGTH, self.payload.len().into());
         for (name, value) in &self.head.headers {
             headers.insert(name.clone(), value.clone());
