@@ -1,4 +1,5 @@
-//! TLS on the caller's side: both protocols by ALPN, and client certificates where asked for.
+//! TLS on both sides: the protocols by ALPN, client certificates where asked for, and no word
+//! to a SageMaker that cannot show who it is.
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -6,8 +7,8 @@ use tokio::io::AsyncReadExt;
 
 use crate::http2;
 use crate::support::request::INVOKE;
-use crate::support::tls::{Authority, Identity, connect};
-use crate::support::{Ask, Caller, OK, Setup, Stand};
+use crate::support::tls::{Authority, Identity, connect, terminate};
+use crate::support::{Ask, Caller, OK, SageMaker, Setup, Stand};
 
 async fn stand(authority: &Authority, client_ca: Option<&Authority>) -> Stand {
     let directory = TempDir::new().unwrap();
@@ -105,4 +106,24 @@ async fn a_renewed_certificate_is_shown_after_a_reload() {
     assert!(served(&stand, &new, None).await);
     assert!(!served(&stand, &old, None).await);
     stand.stop().await;
+}
+
+#[tokio::test]
+async fn a_sagemaker_that_cannot_show_who_it_is_hears_nothing() {
+    let (right, wrong) = (Authority::new(), Authority::new());
+    // (who signed it, for which name, the status)
+    let cases = [(&wrong, "127.0.0.1", 502), (&right, "10.0.0.1", 502), (&right, "127.0.0.1", 200)];
+    for (authority, name, status) in cases {
+        let directory = TempDir::new().unwrap();
+        std::fs::write(directory.path().join("ca.pem"), right.pem()).unwrap();
+        let mut sagemaker = SageMaker::start().await;
+        sagemaker.answer_all(OK);
+        let address = terminate(&authority.issue(name), sagemaker.address).await;
+        let url = json!(format!("https://{address}"));
+        let setup = Setup::default().with("aws", "runtime_url", url);
+        let stand = Stand::within(directory, setup.with("aws", "ca", json!("ca.pem"))).await;
+        stand.ask(&Ask::invoke(&stand.token()), status).await;
+        assert_eq!(sagemaker.seen().len(), usize::from(status == 200), "{name}");
+        stand.stop().await;
+    }
 }

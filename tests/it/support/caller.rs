@@ -103,6 +103,21 @@ impl Caller {
         response
     }
 
+    /// One line, as of an interim answer.
+    #[track_caller]
+    pub fn line(&mut self) -> impl Future<Output = String> {
+        let reading = async move {
+            loop {
+                if let Some(end) = find(&self.buffer, b"\r\n") {
+                    let line: Vec<_> = self.buffer.drain(..end + 2).collect();
+                    return lossy(&line[..end]);
+                }
+                assert!(self.more().await, "no line, but: {:?}", lossy(&self.buffer));
+            }
+        };
+        soon("a line", reading)
+    }
+
     /// The rest of an answer, and whether it was whole.
     pub async fn body(&mut self, head: &Response) -> (Vec<u8>, End) {
         if head.get("transfer-encoding") == Some("chunked") {

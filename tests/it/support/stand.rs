@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
+use aws_credential_types::credential_fn::provide_credentials_fn;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use sagegate::app::{App, Drained, Options};
+use aws_credential_types::provider::error::CredentialsError;
+use sagegate::app::{App, Drained, Options, StartError};
 use sagegate::audit::Instance;
 use sagegate::aws::Source;
 use sagegate::cli::demo::issuer::Issuer;
@@ -23,6 +25,8 @@ use super::{Ask, Caller, Response, SageMaker, until};
 pub struct Setup {
     pub gateway: Value,
     pub access: Value,
+    /// Whether there are AWS credentials to sign with.
+    pub credentials: bool,
 }
 
 impl Default for Setup {
@@ -45,6 +49,7 @@ impl Default for Setup {
                 "bindings": [{"groups": ["corp/callers"], "roles": ["caller"]}],
                 "revoked": {"users": ["corp/mallory"], "token_ids": ["jti-stolen"]},
             }),
+            credentials: true,
         }
     }
 }
@@ -84,18 +89,18 @@ impl Stand {
 
     /// In a directory that may hold certificates already.
     pub async fn within(directory: TempDir, setup: Setup) -> Self {
+        let stand = Self::unready(directory, setup).await;
+        until("readiness", || stand.app.health().faults().is_empty()).await;
+        stand
+    }
+
+    /// Started, whether or not it can become ready.
+    pub async fn unready(directory: TempDir, setup: Setup) -> Self {
         let (issuer, sagemaker) = (Issuer::start().await.unwrap(), SageMaker::start().await);
         let metrics = Metrics::new().unwrap();
         let setup = local(setup, &issuer, sagemaker.address);
         let loaded = load(directory.path(), &setup, &metrics);
-        let keys = Credentials::new("AKIDTEST", "secret", Some("session".into()), None, "test");
-        let options = Options {
-            credentials: Source::Provider(SharedCredentialsProvider::new(keys)),
-            metrics: metrics.clone(),
-            instance: Instance { uid: "gw-test".into(), version: "0.0.0".into() },
-        };
-        let app = App::start(loaded, options).await.unwrap();
-        until("readiness", || app.health().faults().is_empty()).await;
+        let app = App::start(loaded, options(&setup, metrics.clone())).await.unwrap();
         Self { app, issuer, sagemaker, metrics, directory }
     }
 
@@ -112,6 +117,14 @@ impl Stand {
         let loaded = load(self.directory.path(), &setup, &self.metrics);
         self.app.reload(loaded).await.unwrap();
         until("readiness", || self.app.health().faults().is_empty()).await;
+    }
+
+    /// Another gateway beside this one, if it can be started.
+    pub async fn try_another(&self, setup: Setup) -> Result<App, StartError> {
+        let metrics = Metrics::new().unwrap();
+        let setup = local(setup, &self.issuer, self.sagemaker.address);
+        let loaded = load(self.directory.path(), &setup, &metrics);
+        App::start(loaded, options(&setup, metrics)).await
     }
 
     pub async fn caller(&self) -> Caller {
@@ -207,8 +220,30 @@ pub fn events(journal: &Path) -> Vec<Value> {
     whole.map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+fn options(setup: &Setup, metrics: Metrics) -> Options {
+    Options {
+        credentials: Source::Provider(provider(setup.credentials)),
+        metrics,
+        instance: Instance { uid: "gw-test".into(), version: "0.0.0".into() },
+    }
+}
+
+fn provider(any: bool) -> SharedCredentialsProvider {
+    if any {
+        let session = Some("session".to_owned());
+        let keys = Credentials::new("AKIDTEST", "secret", session, None, "test");
+        SharedCredentialsProvider::new(keys)
+    } else {
+        let none = || Err(CredentialsError::not_loaded("none in this test"));
+        SharedCredentialsProvider::new(provide_credentials_fn(move || async move { none() }))
+    }
+}
+
 fn local(mut setup: Setup, issuer: &Issuer, sagemaker: SocketAddr) -> Setup {
-    setup.gateway["issuers"] = json!({"corp": {"issuer": issuer.url(), "audiences": ["sagegate"]}});
+    let corp = json!({"issuer": issuer.url(), "audiences": ["sagegate"]});
+    if setup.gateway["issuers"].is_null() {
+        setup.gateway["issuers"] = json!({"corp": corp});
+    }
     if setup.gateway["aws"]["runtime_url"].is_null() {
         setup.gateway["aws"]["runtime_url"] = json!(format!("http://{sagemaker}"));
     }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// An authority and what it signs.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -46,6 +46,40 @@ impl Identity {
         std::fs::write(directory.join(format!("{name}.crt")), &self.certificate).unwrap();
         std::fs::write(directory.join(format!("{name}.key")), &self.key).unwrap();
     }
+
+    fn der(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap()
+    }
+
+    fn private_key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap()
+    }
+}
+
+/// A listener that speaks TLS as `identity` and passes what it reads on to `target`.
+pub async fn terminate(identity: &Identity, target: SocketAddr) -> SocketAddr {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![identity.der()], identity.private_key())
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                // A caller that does not trust us leaves during the handshake.
+                let Ok(mut plain) = acceptor.accept(stream).await else { return };
+                let mut on = TcpStream::connect(target).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut plain, &mut on).await;
+            });
+        }
+    });
+    address
 }
 
 /// Connects as a client that trusts `authority`, offers `alpn` and may have an identity.
@@ -64,12 +98,9 @@ pub async fn connect(
         .with_root_certificates(roots);
     let mut config = match identity {
         None => builder.with_no_client_auth(),
-        Some(Identity { certificate, key }) => builder
-            .with_client_auth_cert(
-                vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()],
-                PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
-            )
-            .unwrap(),
+        Some(identity) => {
+            builder.with_client_auth_cert(vec![identity.der()], identity.private_key()).unwrap()
+        }
     };
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     let stream = TcpStream::connect(address).await?;
