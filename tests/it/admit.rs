@@ -11,7 +11,7 @@ const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\
 
 #[tokio::test]
 async fn a_team_over_its_rate_is_told_when_to_come_back() {
-    let stand = Stand::answering(Setup::default().limited(json!({"requests": "2/h"}))).await;
+    let stand = Stand::answering(Setup::default().limited(&json!({"requests": "2/h"}))).await;
     let token = stand.token();
     for left in ["1", "0"] {
         let allowed = stand.ask(&Ask::invoke(&token), 200).await;
@@ -36,7 +36,7 @@ async fn a_team_over_its_rate_is_told_when_to_come_back() {
 
 #[tokio::test]
 async fn a_call_that_came_to_nothing_does_not_count() {
-    let setup = Setup::default().limited(json!({"requests": "1/h"}));
+    let setup = Setup::default().limited(&json!({"requests": "1/h"}));
     let stand = Stand::answering(setup.with("server", "max_body", json!("16B"))).await;
     let token = stand.token();
     stand.ask(&Ask::invoke(&token).body(vec![b'x'; 17]), 413).await;
@@ -47,7 +47,7 @@ async fn a_call_that_came_to_nothing_does_not_count() {
 
 #[tokio::test]
 async fn concurrency_is_free_again_when_a_stream_has_ended() {
-    let mut stand = Stand::with(Setup::default().limited(json!({"concurrency": 1}))).await;
+    let mut stand = Stand::with(Setup::default().limited(&json!({"concurrency": 1}))).await;
     let ask = Ask::stream(&stand.token());
     let mut caller = stand.caller().await;
     caller.write(ask.bytes()).await;
@@ -70,7 +70,7 @@ async fn concurrency_is_free_again_when_a_stream_has_ended() {
 
 #[tokio::test]
 async fn concurrency_is_free_again_when_a_caller_has_left() {
-    let mut stand = Stand::with(Setup::default().limited(json!({"concurrency": 1}))).await;
+    let mut stand = Stand::with(Setup::default().limited(&json!({"concurrency": 1}))).await;
     let ask = Ask::stream(&stand.token());
 
     // In the middle of an answer.

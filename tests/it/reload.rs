@@ -87,7 +87,7 @@ async fn a_request_keeps_the_snapshot_that_it_came_in_with() {
 
 #[tokio::test]
 async fn a_limits_count_outlives_a_reload() {
-    let limited = || Setup::default().limited(json!({"requests": "1/h"}));
+    let limited = || Setup::default().limited(&json!({"requests": "1/h"}));
     let mut stand = Stand::answering(limited()).await;
     let (ask, address) = (Ask::invoke(&stand.token()), stand.sagemaker.address);
     stand.ask(&ask, 200).await;

@@ -62,7 +62,7 @@ impl Setup {
     }
 
     /// With `corp/callers` as a team that has this limit.
-    pub fn limited(mut self, limit: Value) -> Self {
+    pub fn limited(mut self, limit: &Value) -> Self {
         let team = json!({"groups": ["corp/callers"], "limits": [limit]});
         self.access["teams"] = json!({"fraud": team});
         self
