@@ -1,6 +1,7 @@
-//! From a path to everything compiled: the one way in.
+//! From a path to everything compiled: the one way in, for files and for texts.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -26,7 +27,28 @@ use crate::telemetry::metrics::Metrics;
 /// # Errors
 /// Every fault of both files that can be told, sorted by file and line.
 pub fn load(path: &Path, env: &Environment<'_>, metrics: &Metrics) -> Result<Loaded, Faults> {
-    let mut sources = Sources::beside(path);
+    load_from(Sources::beside(path), path, env, metrics)
+}
+
+/// The same of texts at hand, by their paths: nothing is read from the disk.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_texts(
+    files: BTreeMap<PathBuf, Vec<u8>>,
+    path: &Path,
+    env: &Environment<'_>,
+    metrics: &Metrics,
+) -> Result<Loaded, Faults> {
+    load_from(Sources::given(path, files), path, env, metrics)
+}
+
+fn load_from(
+    mut sources: Sources,
+    path: &Path,
+    env: &Environment<'_>,
+    metrics: &Metrics,
+) -> Result<Loaded, Faults> {
     let faults = RefCell::default();
     let loaded = load_both(path, env, metrics, &mut sources, &faults);
     let (mut faults, tried) = (faults.into_inner(), sources.into_tried());
