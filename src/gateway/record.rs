@@ -90,6 +90,8 @@ pub(super) struct Exchange {
     /// `None` once closed.
     intent: Option<Intent>,
     id: RequestId,
+    /// The same as text, which the answer, the log and the record all want.
+    id_text: HeaderValue,
     arrived: SystemTime,
     started: Instant,
     peer: Peer,
@@ -159,11 +161,13 @@ impl Exchange {
         peer: Peer,
     ) -> Self {
         desk.tally.arrived();
+        let id = RequestId::generate();
         Self {
             desk: Arc::clone(desk),
             snapshot: Arc::clone(snapshot),
             intent: Some(intent),
-            id: RequestId::generate(),
+            id,
+            id_text: header(id),
             arrived: desk.clock.now(),
             started: Instant::now(),
             peer,
@@ -230,7 +234,7 @@ impl Exchange {
         if let Some(limits) = answer.admitted.rate_limit_headers() {
             response.headers_mut().extend(limits);
         }
-        name(&mut response, self.id);
+        response.headers_mut().insert(REQUEST_ID, self.id_text.clone());
         if http_body::Body::is_end_stream(&answer.body) {
             let end = End::Relayed { bytes: 0, ending: Ending::Complete };
             return self.recorded(end, response).await;
@@ -321,7 +325,7 @@ impl Exchange {
                 operation: call.action(),
                 endpoint: Some(call.endpoint()),
                 targets: targets(call.targets()),
-                inference_id: call.inference_id(),
+                inference_id: self.inference_id(call),
             }),
             caller: self.principal.as_ref().map(|principal| self.caller(principal)),
             decision: self.verdict.as_ref().map(|verdict| decision(verdict)),
@@ -345,6 +349,12 @@ impl Exchange {
                 duration,
             },
         }
+    }
+
+    /// The caller's, or the one that was made for it when the call went out.
+    fn inference_id<'a>(&'a self, call: &'a Call) -> Option<&'a str> {
+        let made = self.sent.and_then(|_| text(Some(&self.id_text)));
+        call.inference_id().or(made)
     }
 
     fn http(&self) -> audit::Http<'_> {
@@ -451,14 +461,13 @@ fn response(refusal: &Refusal, id: RequestId) -> Response<GatewayBody> {
     let mut response = Response::new(GatewayBody::whole(refusal.body(id)));
     *response.status_mut() = refusal.row().status;
     *response.headers_mut() = refusal.headers(id);
-    name(&mut response, id);
+    response.headers_mut().insert(REQUEST_ID, header(id));
     response
 }
 
-fn name(response: &mut Response<GatewayBody>, id: RequestId) {
-    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
-        response.headers_mut().insert(REQUEST_ID, id);
-    }
+/// A UUID is always text; were it not, an empty value would be the lesser evil.
+fn header(id: RequestId) -> HeaderValue {
+    HeaderValue::from_str(&id.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 fn decision(verdict: &Verdict) -> Decision<'_> {

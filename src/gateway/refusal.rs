@@ -219,12 +219,9 @@ fn denied(denial: &Denial) -> String {
             "this user or token was revoked; ask your platform team".to_owned()
         }
         DenialReason::NoPermit | DenialReason::Forbidden | DenialReason::PolicyError => {
-            let call = denial.call();
-            format!(
-                "{} on `{}` is not permitted for you; ask your platform team, with the request id",
-                call.action(),
-                call.endpoint()
-            )
+            // Not whether the endpoint exists, nor what would be permitted.
+            let action = denial.call().action();
+            format!("you may not do {action} here; ask your platform team, with the request id")
         }
     }
 }

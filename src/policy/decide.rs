@@ -26,6 +26,9 @@ use crate::identity::Principal;
 use crate::names::{Role, User};
 use crate::sagemaker::Call;
 
+/// What decides in place of a policy when the user or the token is revoked.
+const REVOKED: &str = "revoked";
+
 /// Everything that decides, compiled and immutable; see [`Policy::compile`].
 ///
 /// The caches inside belong to this one value, so a reload, which compiles another, starts
@@ -124,7 +127,7 @@ impl Policy {
 
     fn revoked(&self, standing: &Standing) -> Verdict {
         let outcome = Outcome::Deny(DenialReason::Revoked);
-        self.verdict(standing, outcome, [].into(), [].into())
+        self.verdict(standing, outcome, [REVOKED.into()].into(), [].into())
     }
 
     fn evaluate(

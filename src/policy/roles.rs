@@ -93,15 +93,18 @@ fn source(when: &When) -> Option<String> {
     Some(either(&ranges))
 }
 
-/// `value` matches one of `patterns`. Exact ones go into one set, so that a long list stays
-/// a flat expression.
+/// From this many exact patterns on they become one set: a longer chain of `||` would nest
+/// too deep, a shorter one is evaluated faster than a set is built.
+const SET: usize = 8;
+
+/// `value` matches one of `patterns`.
 fn any_of(value: &str, patterns: &[Pattern]) -> String {
     let (wild, exact): (Vec<_>, Vec<_>) = patterns.iter().partition(|p| p.as_str().contains('*'));
     let exact: Vec<_> = exact.into_iter().map(|p| quoted(p.as_str())).collect();
-    let exact = match exact.as_slice() {
-        [] => None,
-        [one] => Some(format!("{value} == {one}")),
-        all => Some(format!("[{}].contains({value})", all.join(", "))),
+    let exact = if exact.len() < SET {
+        exact.iter().map(|text| format!("{value} == {text}")).collect()
+    } else {
+        vec![format!("[{}].contains({value})", exact.join(", "))]
     };
     let wild = wild.into_iter().map(|p| format!("{value} like {}", like(p)));
     either(&exact.into_iter().chain(wild).collect::<Vec<_>>())

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::{Method, Request, Uri};
 use http_body_util::Full;
 
@@ -79,7 +80,9 @@ impl Signed {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.head.uri.clone();
         let headers = request.headers_mut();
-        headers.reserve(self.head.headers.len());
+        headers.reserve(self.head.headers.len() + 1);
+        // hyper leaves a length of 0 unsaid, and SageMaker must not have to guess.
+        headers.insert(CONTENT_LENGTH, self.payload.len().into());
         for (name, value) in &self.head.headers {
             headers.insert(name.clone(), value.clone());
         }

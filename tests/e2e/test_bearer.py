@@ -171,7 +171,7 @@ def test_an_inline_body_too_large_for_an_async_call_is_refused(
     path, bearer = "/endpoints/echo/async-invocations", f"Bearer {token}"
     before = len(standin.seen)
     assert_refused(
-        post(gateway, path, b"x" * 128_001, authorization=bearer), 400, "ValidationError"
+        post(gateway, path, b"x" * 128_001, authorization=bearer), 413, "RequestEntityTooLarge"
     )
     assert len(standin.seen) == before
     assert post(gateway, path, b"x" * 128_000, authorization=bearer).status == 202

@@ -41,7 +41,7 @@ def test_a_stream_that_is_open_at_sigterm_is_finished_first(
     (event,) = gateway.record()
     assert (event["status"], event["api"]["request"]["uid"]) == (
         "Success",
-        response.headers["x-amzn-requestid"],
+        response.headers["x-sagegate-request-id"],
     )
 
 
@@ -61,7 +61,7 @@ def test_a_caller_who_leaves_takes_the_upstream_call_along(
 ) -> None:
     bearer = {"authorization": f"Bearer {token}"}
     with http.opened(gateway.address, "POST", DRIP, BODY, bearer) as response:
-        request_id = response.headers["x-amzn-requestid"]
+        request_id = response.headers["x-sagegate-request-id"]
         assert BODY[:8] in response.read1()
         upstream = standin.seen[-1].request_id
         assert upstream not in standin.abandoned

@@ -81,6 +81,19 @@ fn matches(pattern: &[char], text: &[char]) -> bool {
     }
 }
 
+#[test]
+fn long_lists_of_exact_patterns_match_as_short_ones_do() {
+    for length in [1, 2, 7, 8, 9, 300] {
+        let names: Vec<_> = (0..length).map(|n| format!("m{n}")).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).chain(["x*"]).collect();
+        let mut access = access("r", "");
+        access.roles[0].permit[0].when.target_models = Some(patterns(&names));
+        let last = format!("m{}", length - 1);
+        let asked = ["m0", &last, "xyz", "m", "m301"].map(|model| ask(&access, model).is_some());
+        assert_eq!(asked, [true, true, true, false, false], "{length}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 

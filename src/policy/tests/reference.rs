@@ -31,7 +31,7 @@ impl Reference {
         let revoked = &self.access.revoked;
         let token = revoked.token_ids.iter().any(|id| Some(id.as_str()) == query.token_id);
         if token || revoked.users.contains(query.user) {
-            return (Outcome::Deny(DenialReason::Revoked), vec![]);
+            return (Outcome::Deny(DenialReason::Revoked), vec!["revoked".into()]);
         }
         let request = request(&self.access, query, &self.words);
         let entities = entities(&self.access, query, &self.words);

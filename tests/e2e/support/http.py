@@ -20,7 +20,7 @@ class Answer:
 
     @property
     def request_id(self) -> str:
-        return self.headers["x-amzn-requestid"]
+        return self.headers["x-sagegate-request-id"]
 
 
 def call(
@@ -48,7 +48,7 @@ def broken(address: str, path: str, body: bytes, headers: dict[str, str]) -> str
         try:
             response.read()
         except (http.client.IncompleteRead, ConnectionError):
-            return response.headers["x-amzn-requestid"]
+            return response.headers["x-sagegate-request-id"]
         raise AssertionError("the answer looks complete")
 
 
