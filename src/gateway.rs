@@ -6,6 +6,7 @@
 //! happened to it; nothing is answered as a success that could not be recorded.
 
 mod body;
+mod ending;
 mod handle;
 mod record;
 mod refusal;

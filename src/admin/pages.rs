@@ -1,7 +1,7 @@
 //! `/livez`, `/readyz`, `/metrics`.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -26,7 +26,7 @@ impl Admin {
 
     fn page(&self, method: &Method, path: &str) -> Page {
         if method != Method::GET && method != Method::HEAD {
-            return page(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n".to_owned());
+            return read_only();
         }
         match path {
             // Being answered at all is what it says.
@@ -75,6 +75,13 @@ impl Handler for Admin {
     fn malformed(&self, peer: Peer, fault: Malformed) {
         tracing::debug!(peer = %peer.address, ?fault, "not a request, on the admin listener");
     }
+}
+
+/// RFC 9110 §15.5.6: a 405 says what is allowed.
+fn read_only() -> Page {
+    let mut page = page(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n".to_owned());
+    page.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    page
 }
 
 fn page(status: StatusCode, text: String) -> Page {

@@ -1,7 +1,7 @@
-//! From a path to everything compiled: the one way in.
+//! From a path to everything compiled: the one way in, for files and for texts.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -35,16 +35,33 @@ const AGAIN: usize = 3;
 /// Every fault of both files that can be told, sorted by file and line.
 pub fn load(path: &Path, env: &Environment<'_>, metrics: &Metrics) -> Result<Loaded, Faults> {
     for _ in 0..AGAIN {
-        let result = load_once(path, env, metrics);
+        let result = load_from(Sources::beside(path), path, env, metrics);
         if !reload::changed_since(&result) {
             return result;
         }
     }
-    load_once(path, env, metrics)
+    load_from(Sources::beside(path), path, env, metrics)
 }
 
-fn load_once(path: &Path, env: &Environment<'_>, metrics: &Metrics) -> Result<Loaded, Faults> {
-    let mut sources = Sources::beside(path);
+/// The same of texts at hand, by their paths: nothing is read from the disk.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_texts(
+    files: BTreeMap<PathBuf, Vec<u8>>,
+    path: &Path,
+    env: &Environment<'_>,
+    metrics: &Metrics,
+) -> Result<Loaded, Faults> {
+    load_from(Sources::given(path, files), path, env, metrics)
+}
+
+fn load_from(
+    mut sources: Sources,
+    path: &Path,
+    env: &Environment<'_>,
+    metrics: &Metrics,
+) -> Result<Loaded, Faults> {
     let faults = RefCell::default();
     let loaded = load_both(path, env, metrics, &mut sources, &faults);
     let (mut faults, tried) = (faults.into_inner(), sources.into_tried());

@@ -65,6 +65,23 @@ fn the_examples_load_without_a_fault() {
     assert!(loaded.dangers.is_empty());
 }
 
+#[test]
+fn texts_load_as_files_do_and_never_from_the_disk() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let names = ["sagegate.yaml", "access.yaml", "policies/production-targets.cedar"];
+    let files = names.map(|name| (root.join(name), fs::read(root.join(name)).unwrap()));
+    let main = root.join(names[0]);
+    let load_texts = |files| load::load_texts(files, &main, &env, &Metrics::new().unwrap());
+    let texts = load_texts(files.clone().into()).unwrap_or_else(|faults| panic!("{faults}"));
+    let disk = load(&main, &env).unwrap_or_else(|faults| panic!("{faults}"));
+    assert_eq!(texts.policy.version(), disk.policy.version());
+    assert_eq!((texts.sources, texts.access), (disk.sources, disk.access));
+
+    let without_access = files.into_iter().filter(|(path, _)| !path.ends_with("access.yaml"));
+    let faults = load_texts(without_access.collect()).map(|_| ()).unwrap_err();
+    assert!(faults.to_string().ends_with("access.yaml: cannot be read: there is no such file"));
+}
+
 /// The example says which values are defaults: here it is held to that.
 #[test]
 fn the_example_spells_the_defaults() {

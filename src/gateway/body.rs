@@ -10,7 +10,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::record::{End, Exchange};
+use super::ending::End;
+use super::record::Exchange;
 use crate::audit::{Committed, Ending, Unavailable};
 use crate::limits::Admitted;
 use crate::upstream::{Relay, RelayError};

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 
 use super::body::GatewayBody;
@@ -76,6 +76,10 @@ async fn corridor(
 ) -> Result<Answer, Refusal> {
     let (head, body) = request.into_parts();
 
+    // Over HTTP/1.0 a stream ends where its connection does, so a break would look complete.
+    if head.version < Version::HTTP_11 {
+        return Err(Refusal::Version);
+    }
     let call = Call::parse(&head.method, &head.uri, &head.headers)?;
     exchange.parsed(&call);
 

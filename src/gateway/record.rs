@@ -13,11 +13,10 @@ use http::header::{HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 
 use super::body::GatewayBody;
+use super::ending::{Closing, End};
 use super::refusal::Refusal;
 use super::tally::{Ended, Tally};
-use crate::audit::{
-    self, Cloud, Committed, Decision, Disposition, Ending, Event, Intent, Journal, Unavailable,
-};
+use crate::audit::{self, Cloud, Committed, Decision, Ending, Event, Intent, Journal, Unavailable};
 use crate::identity::Principal;
 use crate::names::RequestId;
 use crate::policy::{Denial, Permit, Verdict};
@@ -32,8 +31,6 @@ use crate::upstream::{Answer, Payload};
 /// SageMaker's own where SageMaker answered.)
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-sagegate-request-id");
 const TRACEPARENT: &str = "traceparent";
-/// nginx's status for a caller who hung up before an answer.
-const CALLER_GONE: u16 = 499;
 
 /// Where exchanges are opened and their ends are noted.
 #[derive(Debug)]
@@ -120,19 +117,6 @@ struct Answered {
     status: StatusCode,
     request_id: Option<HeaderValue>,
     invoked_variant: Option<HeaderValue>,
-}
-
-/// How an exchange ends.
-#[derive(Clone, Copy)]
-pub(super) enum End<'a> {
-    Refused(&'a Refusal),
-    /// SageMaker's answer, with the bytes of it that went to the caller.
-    Relayed {
-        bytes: u64,
-        ending: Ending,
-    },
-    /// Before any answer.
-    CallerGone,
 }
 
 impl Exchange {
@@ -267,7 +251,7 @@ impl Exchange {
         let intent = self.intent.take()?;
         let total = self.started.elapsed();
         let upstream = self.sent.map(|sent| sent.elapsed());
-        let ending = Closing::new(end, self.answered.as_ref());
+        let ending = Closing::new(end, self.answered.as_ref().map(|answered| answered.status));
         self.tally(&ending, total, upstream);
         self.log(&ending, total, upstream);
         Some(intent.commit(&self.event(&ending, total, upstream)))
@@ -391,69 +375,6 @@ impl Drop for Exchange {
         // Still open: the future was dropped, so nobody is there to be told.
         let _ = self.close(End::CallerGone);
         self.desk.tally.left();
-    }
-}
-
-/// An end in the words of the record, the log and the metrics.
-struct Closing {
-    status: u16,
-    outcome: &'static str,
-    disposition: Disposition,
-    ending: Ending,
-    error: Option<&'static str>,
-    detail: Option<String>,
-    bytes: u64,
-}
-
-impl Closing {
-    fn new(end: End<'_>, answered: Option<&Answered>) -> Self {
-        match end {
-            End::Refused(refusal) => Self::refused(refusal),
-            End::Relayed { bytes, ending } => {
-                let status = answered.map_or(CALLER_GONE, |answered| answered.status.as_u16());
-                Self {
-                    status,
-                    outcome: relayed(status, ending),
-                    disposition: Disposition::Allowed,
-                    ending,
-                    error: None,
-                    detail: None,
-                    bytes,
-                }
-            }
-            End::CallerGone => Self {
-                status: CALLER_GONE,
-                outcome: "aborted",
-                disposition: Disposition::Error,
-                ending: Ending::CallerGone,
-                error: None,
-                detail: Some("the caller left before the answer".to_owned()),
-                bytes: 0,
-            },
-        }
-    }
-
-    fn refused(refusal: &Refusal) -> Self {
-        let row = refusal.row();
-        Self {
-            status: row.status.as_u16(),
-            outcome: row.outcome,
-            disposition: row.disposition,
-            ending: Ending::Complete,
-            error: Some(row.code),
-            detail: Some(refusal.operator()),
-            bytes: 0,
-        }
-    }
-}
-
-fn relayed(status: u16, ending: Ending) -> &'static str {
-    match (ending, status) {
-        (Ending::CallerGone, _) => "aborted",
-        (Ending::UpstreamBroke, _) => "broken",
-        (Ending::Complete, 500..) => "upstream_5xx",
-        (Ending::Complete, 400..) => "upstream_4xx",
-        (Ending::Complete, _) => "ok",
     }
 }
 

@@ -21,6 +21,8 @@ use crate::upstream::{PayloadError, SendError, SignError};
 pub(super) enum Refusal {
     /// The bytes were no request; hyper has answered.
     Malformed(Malformed),
+    /// HTTP/1.0.
+    Version,
     Call(CallError),
     Auth(AuthError),
     Denied(Box<Denial>),
@@ -54,6 +56,7 @@ impl Refusal {
             Self::Malformed(Malformed::Syntax) => row(400, "ValidationError", "invalid", Rejected),
             Self::Malformed(Malformed::TooLarge) => row(431, "ValidationError", "invalid", Rejected),
             Self::Malformed(Malformed::Timeout) => row(408, "RequestTimeoutException", "invalid", Rejected),
+            Self::Version => row(505, "ValidationError", "invalid", Rejected),
 
             Self::Call(CallError::UnknownPath) => row(404, "UnknownOperationException", "invalid", Rejected),
             Self::Call(CallError::Method { .. }) => row(405, "UnknownOperationException", "invalid", Rejected),
@@ -92,6 +95,7 @@ impl Refusal {
     pub(super) fn message(&self) -> String {
         match self {
             Self::Malformed(_) => "the bytes sent are not an HTTP request".to_owned(),
+            Self::Version => "use HTTP/1.1 or HTTP/2".to_owned(),
             Self::Call(error) => error.to_string(),
             Self::Auth(error) => error.to_string(),
             Self::Denied(denial) => denied(denial),
@@ -119,6 +123,7 @@ impl Refusal {
     pub(super) fn operator(&self) -> String {
         match self {
             Self::Malformed(fault) => format!("not an HTTP request: {fault:?}"),
+            Self::Version => "a request over HTTP/1.0".to_owned(),
             Self::Call(error) => error.to_string(),
             Self::Auth(error) => error.operator(),
             Self::Denied(denial) => reason(denial).to_owned(),
@@ -154,6 +159,7 @@ impl Refusal {
                 }
             }
             Self::Malformed(_)
+            | Self::Version
             | Self::Call(_)
             | Self::Payload(_)
             | Self::Record(_)
@@ -221,7 +227,7 @@ fn denied(denial: &Denial) -> String {
         DenialReason::NoPermit | DenialReason::Forbidden | DenialReason::PolicyError => {
             // Not whether the endpoint exists, nor what would be permitted.
             let action = denial.call().action();
-            format!("you may not do {action} here; ask your platform team, with the request id")
+            format!("you may not call {action} here; ask your platform team, with the request id")
         }
     }
 }

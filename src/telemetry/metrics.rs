@@ -3,8 +3,10 @@
 //! Invariant: a label's value comes from configuration or from a permitted request, so the
 //! number of series is bounded by what the operator wrote, never by what strangers send.
 
+use prometheus::core::Collector;
 use prometheus::{
-    GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
 };
 
 /// The registry and a handle for each metric. Cloning shares them.
@@ -27,8 +29,8 @@ pub struct Metrics {
     /// `sagegate_jwks_age_seconds{issuer}`
     pub jwks_age: GaugeVec,
     /// Seconds until the upstream credentials expire; `+Inf` for credentials that do not.
-    pub credentials_expiry: prometheus::Gauge,
-    /// `sagegate_reloads_total{result}`
+    pub credentials_expiry: Gauge,
+    /// `sagegate_reloads_total{result}`: `ok` or `failed`
     pub reloads: IntCounterVec,
     /// `sagegate_audit_events_total{sink,result}`
     pub audit_events: IntCounterVec,
@@ -41,78 +43,33 @@ impl Metrics {
     /// When a metric cannot be registered, which means two share a name.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let counter = |name: &str, help: &str, labels: &[&str]| {
-            let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok::<_, prometheus::Error>(metric)
+        let counter = |said: Said| registered(&registry, IntCounterVec::new(said.opts(), said.2)?);
+        let gauge = |said: Said| registered(&registry, GaugeVec::new(said.opts(), said.2)?);
+        let histogram = |said: Said, buckets: &[f64]| {
+            let opts = HistogramOpts::from(said.opts()).buckets(buckets.to_vec());
+            registered(&registry, HistogramVec::new(opts, said.2)?)
         };
-        let histogram = |name: &str, help: &str, buckets: &[f64]| {
-            let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-            let metric = HistogramVec::new(opts, &["operation"])?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok::<_, prometheus::Error>(metric)
-        };
-        let metrics = Self {
-            requests: counter(
-                "sagegate_requests_total",
-                "Requests by how they ended.",
-                &["operation", "endpoint", "team", "outcome"],
-            )?,
-            request_duration: histogram(
-                "sagegate_request_duration_seconds",
-                "From the request's head to the end of the answer.",
-                &SECONDS,
-            )?,
-            upstream_duration: histogram(
-                "sagegate_upstream_duration_seconds",
-                "From sending to SageMaker to the end of its answer.",
-                &SECONDS,
-            )?,
-            overhead: histogram(
-                "sagegate_overhead_seconds",
-                "What the gateway added: total less upstream.",
-                &OVERHEAD,
-            )?,
-            in_flight: IntGauge::new("sagegate_in_flight_requests", "Requests being served.")?,
-            decisions: counter(
-                "sagegate_decisions_total",
-                "Decisions by result and cache use.",
-                &["result", "cache"],
-            )?,
-            tokens: counter(
-                "sagegate_tokens_total",
-                "Tokens by result and cache use.",
-                &["result", "cache"],
-            )?,
-            jwks_age: GaugeVec::new(
-                Opts::new(
-                    "sagegate_jwks_age_seconds",
-                    "Since the issuer's keys were last fetched.",
-                ),
-                &["issuer"],
-            )?,
-            credentials_expiry: prometheus::Gauge::new(
-                "sagegate_credentials_expiry_seconds",
-                "Until the AWS credentials expire.",
-            )?,
-            reloads: counter("sagegate_reloads_total", "Configuration reloads.", &["result"])?,
-            audit_events: counter(
-                "sagegate_audit_events_total",
-                "Audit events by sink and result.",
-                &["sink", "result"],
-            )?,
-            limit_decisions: counter(
-                "sagegate_limit_decisions_total",
-                "Admissions by team, limit and result.",
-                &["team", "limit", "result"],
-            )?,
-            registry: registry.clone(),
-        };
-        registry.register(Box::new(metrics.in_flight.clone()))?;
-        registry.register(Box::new(metrics.jwks_age.clone()))?;
-        registry.register(Box::new(metrics.credentials_expiry.clone()))?;
-        build_info(&registry)?;
-        Ok(metrics)
+        gauge(BUILD_INFO)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        let reloads = counter(RELOADS)?;
+        // There from the start: of a series that begins at 1, no increase is ever seen.
+        for result in ["ok", "failed"] {
+            reloads.with_label_values(&[result]);
+        }
+        Ok(Self {
+            requests: counter(REQUESTS)?,
+            request_duration: histogram(REQUEST_DURATION, &SECONDS)?,
+            upstream_duration: histogram(UPSTREAM_DURATION, &SECONDS)?,
+            overhead: histogram(OVERHEAD, &OVERHEAD_SECONDS)?,
+            in_flight: registered(&registry, IntGauge::with_opts(IN_FLIGHT.opts())?)?,
+            decisions: counter(DECISIONS)?,
+            tokens: counter(TOKENS)?,
+            jwks_age: gauge(JWKS_AGE)?,
+            credentials_expiry: registered(&registry, Gauge::with_opts(EXPIRY.opts())?)?,
+            reloads,
+            audit_events: counter(AUDIT_EVENTS)?,
+            limit_decisions: counter(LIMIT_DECISIONS)?,
+            registry,
+        })
     }
 
     /// The Prometheus text format, version 0.0.4.
@@ -124,16 +81,67 @@ impl Metrics {
     }
 }
 
+/// A metric's name, help and labels.
+#[derive(Clone, Copy)]
+struct Said(&'static str, &'static str, &'static [&'static str]);
+
+const REQUESTS: Said = Said(
+    "sagegate_requests_total",
+    "Requests by how they ended.",
+    &["operation", "endpoint", "team", "outcome"],
+);
+const REQUEST_DURATION: Said = Said(
+    "sagegate_request_duration_seconds",
+    "From the request's head to the end of the answer.",
+    &["operation"],
+);
+const UPSTREAM_DURATION: Said = Said(
+    "sagegate_upstream_duration_seconds",
+    "From sending to SageMaker to the end of its answer.",
+    &["operation"],
+);
+const OVERHEAD: Said = Said(
+    "sagegate_overhead_seconds",
+    "What the gateway added: total less upstream.",
+    &["operation"],
+);
+const IN_FLIGHT: Said = Said("sagegate_in_flight_requests", "Requests being served.", &[]);
+const DECISIONS: Said =
+    Said("sagegate_decisions_total", "Decisions by result and cache use.", &["result", "cache"]);
+const TOKENS: Said =
+    Said("sagegate_tokens_total", "Tokens by result and cache use.", &["result", "cache"]);
+const JWKS_AGE: Said =
+    Said("sagegate_jwks_age_seconds", "Since the issuer's keys were last fetched.", &["issuer"]);
+const EXPIRY: Said =
+    Said("sagegate_credentials_expiry_seconds", "Until the AWS credentials expire.", &[]);
+const RELOADS: Said = Said("sagegate_reloads_total", "Configuration reloads.", &["result"]);
+const AUDIT_EVENTS: Said =
+    Said("sagegate_audit_events_total", "Audit events by sink and result.", &["sink", "result"]);
+const LIMIT_DECISIONS: Said = Said(
+    "sagegate_limit_decisions_total",
+    "Admissions by team, limit and result.",
+    &["team", "limit", "result"],
+);
+const BUILD_INFO: Said = Said("sagegate_build_info", "Always 1.", &["version"]);
+
+impl Said {
+    fn opts(self) -> Opts {
+        Opts::new(self.0, self.1)
+    }
+}
+
 /// From a cached small model (1 ms) to the longest stream (10 min).
 const SECONDS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 600.0];
 
 /// From the cached path (tens of µs) to a wait that someone would notice.
-const OVERHEAD: [f64; 10] =
+const OVERHEAD_SECONDS: [f64; 10] =
     [0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.1, 1.0];
 
-fn build_info(registry: &Registry) -> Result<(), prometheus::Error> {
-    let info = GaugeVec::new(Opts::new("sagegate_build_info", "Always 1."), &["version"])?;
-    info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
-    registry.register(Box::new(info))
+fn registered<C>(registry: &Registry, metric: C) -> Result<C, prometheus::Error>
+where
+    C: Collector + Clone + 'static,
+{
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
 }

@@ -1,3 +1,5 @@
+//! The journal under pressure: full queues, failing disks, late closes.
+
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::Path;

@@ -1,3 +1,5 @@
+//! Each kind of event, whole and against the OCSF schema; and no text that breaks the JSON.
+
 use proptest::prelude::*;
 use serde_json::Value;
 

@@ -1,0 +1,33 @@
+//! The gateway on real sockets: what goes in and what comes out, in literal bytes.
+//!
+//! Each module is a stage or a promise of DESIGN. Every refusal stands beside a control that
+//! is let through, so that a gateway which refuses everything, or a test which looks at
+//! nothing, fails.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test: clippy's own allowance does not reach its helper functions"
+)]
+#![expect(unreachable_pub, reason = "a binary has no outside")]
+
+mod support;
+
+mod admin;
+mod admit;
+mod authorize;
+mod body;
+mod drain;
+mod forward;
+mod http2;
+mod identity;
+mod malformed;
+mod parse;
+mod protocol;
+mod reload;
+mod stream;
+mod tls;
+mod unready;
+mod upstream;

@@ -1,0 +1,129 @@
+//! TLS on both sides: the protocols by ALPN, client certificates where asked for, and no word
+//! to a SageMaker that cannot show who it is.
+
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
+
+use crate::http2;
+use crate::support::request::INVOKE;
+use crate::support::tls::{Authority, Identity, connect, terminate};
+use crate::support::{Ask, Caller, OK, SageMaker, Setup, Stand};
+
+async fn stand(authority: &Authority, client_ca: Option<&Authority>) -> Stand {
+    let directory = TempDir::new().unwrap();
+    authority.issue("gateway.test").write(directory.path(), "tls");
+    let mut tls = json!({"certificate": "tls.crt", "private_key": "tls.key"});
+    if let Some(clients) = client_ca {
+        std::fs::write(directory.path().join("clients.pem"), clients.pem()).unwrap();
+        tls["client_ca"] = json!("clients.pem");
+    }
+    let setup = Setup::default().with("server", "tls", tls);
+    let mut stand = Stand::within(directory, setup).await;
+    stand.sagemaker.answer_all(OK);
+    stand
+}
+
+#[tokio::test]
+async fn alpn_chooses_between_http2_and_http11() {
+    let authority = Authority::new();
+    let stand = stand(&authority, None).await;
+    let (address, token) = (stand.app.address(), stand.token());
+    for (offered, chosen) in [
+        (&["h2", "http/1.1"][..], Some("h2")),
+        (&["h2"], Some("h2")),
+        (&["http/1.1"], Some("http/1.1")),
+        (&[], None),
+    ] {
+        let stream = connect(address, &authority, offered, None).await.unwrap();
+        let alpn = stream.get_ref().1.alpn_protocol();
+        assert_eq!(alpn, chosen.map(str::as_bytes), "{offered:?}");
+        let version = if chosen == Some("h2") { "2" } else { "1.1" };
+        let answer = if version == "2" {
+            http2::whole(&mut http2::connection(stream).await, http2::call(INVOKE, &token)).await
+        } else {
+            let mut caller = Caller::over(stream);
+            caller.write(Ask::invoke(&token).bytes()).await;
+            caller.response(200).await
+        };
+        assert_eq!(answer.status, 200);
+        assert_eq!(stand.event(&answer)["http_request"]["version"], version);
+    }
+    assert_eq!(stand.sagemaker.seen().len(), 4);
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn plaintext_on_a_tls_listener_is_no_request() {
+    let authority = Authority::new();
+    let stand = stand(&authority, None).await;
+    let token = stand.token();
+    let mut plain = stand.caller().await;
+    plain.write(Ask::invoke(&token).bytes()).await;
+    let answer = plain.drain().await;
+    assert!(!answer.starts_with(b"HTTP/"), "a TLS alert at most");
+    assert!(stand.sagemaker.seen().is_empty());
+    stand.stop().await;
+}
+
+/// TLS 1.3 tells a client of its refusal only when it reads.
+async fn served(stand: &Stand, authority: &Authority, identity: Option<&Identity>) -> bool {
+    let connected = connect(stand.app.address(), authority, &["http/1.1"], identity).await;
+    let Ok(mut stream) = connected else { return false };
+    let ask = Ask::invoke(&stand.token()).bytes();
+    let mut answer = Vec::new();
+    if tokio::io::AsyncWriteExt::write_all(&mut stream, &ask).await.is_err() {
+        return false;
+    }
+    let read = stream.read_buf(&mut answer).await;
+    read.is_ok_and(|_| answer.starts_with(b"HTTP/1.1 200 "))
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_demanded_where_client_ca_says_so() {
+    let (authority, clients, strangers) = (Authority::new(), Authority::new(), Authority::new());
+    let stand = stand(&authority, Some(&clients)).await;
+    let (right, wrong) = (clients.issue("app"), strangers.issue("app"));
+    assert!(!served(&stand, &authority, None).await, "without one");
+    assert!(!served(&stand, &authority, Some(&wrong)).await, "with a stranger's");
+    assert!(stand.sagemaker.seen().is_empty(), "nothing went on");
+    assert!(served(&stand, &authority, Some(&right)).await, "with the right one");
+    assert_eq!(stand.sagemaker.seen().len(), 1);
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_shown_after_a_reload() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let mut stand = stand(&old, None).await;
+    assert!(served(&stand, &old, None).await);
+    assert!(!served(&stand, &new, None).await);
+
+    new.issue("gateway.test").write(stand.directory(), "tls");
+    let tls = json!({"certificate": "tls.crt", "private_key": "tls.key"});
+    let address = stand.sagemaker.address;
+    stand.reload(Setup::default().with("server", "tls", tls), address).await;
+    assert!(served(&stand, &new, None).await);
+    assert!(!served(&stand, &old, None).await);
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn a_sagemaker_that_cannot_show_who_it_is_hears_nothing() {
+    let (right, wrong) = (Authority::new(), Authority::new());
+    // (who signed it, for which name, the status)
+    let cases = [(&wrong, "127.0.0.1", 502), (&right, "10.0.0.1", 502), (&right, "127.0.0.1", 200)];
+    for (authority, name, status) in cases {
+        let directory = TempDir::new().unwrap();
+        std::fs::write(directory.path().join("ca.pem"), right.pem()).unwrap();
+        let mut sagemaker = SageMaker::start().await;
+        sagemaker.answer_all(OK);
+        let address = terminate(&authority.issue(name), sagemaker.address).await;
+        let url = json!(format!("https://{address}"));
+        let setup = Setup::default().with("aws", "runtime_url", url);
+        let stand = Stand::within(directory, setup.with("aws", "ca", json!("ca.pem"))).await;
+        stand.ask(&Ask::invoke(&stand.token()), status).await;
+        assert_eq!(sagemaker.seen().len(), usize::from(status == 200), "{name}");
+        stand.stop().await;
+    }
+}
