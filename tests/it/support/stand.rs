@@ -39,7 +39,8 @@ impl Default for Setup {
         });
         Self {
             gateway: json!({
-                "server": {"listen": "127.0.0.1:0"},
+                // A drain that hangs fails its test soon.
+                "server": {"listen": "127.0.0.1:0", "drain_timeout": "5s"},
                 "admin": {"listen": "127.0.0.1:0"},
                 "aws": {"region": "us-east-1"},
                 "audit": {"directory": "journal", "stdout": false},
