@@ -65,7 +65,7 @@ pub enum Reason {
     TooLong { max: usize },
     #[error("the token is not a signed JWT: expected three parts with dots between")]
     Parts,
-    #[error("the {0} of the token is not base64url without padding")]
+    #[error("the token's {0} is not base64url without padding: send the JWT alone")]
     Encoding(Part),
     #[error("the {0} of the token is not a JSON object whose members have unique names")]
     Json(Part),
