@@ -1,5 +1,7 @@
 //! The corners of HTTP/1 that a gateway between two parties must get right.
 
+use serde_json::json;
+
 use crate::support::caller::End;
 use crate::support::request::{INVOKE, STREAM};
 use crate::support::{Ask, Setup, Stand};
@@ -85,5 +87,20 @@ async fn http10_is_refused() {
     }
     stand.ask(&Ask::post(STREAM).bearer(&token).body("{}"), 200).await;
     assert_eq!(stand.sagemaker.seen().len(), 1, "only the control went on");
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_a_caller_who_writes_a_large_body_first() {
+    let stand = Stand::answering(Setup::default().with("server", "max_body", json!("1MiB"))).await;
+    let token = stand.token();
+    for (token, size, status) in [("garbage", 8 << 20, 401), (&token, 8 << 20, 413)] {
+        let mut caller = stand.caller().await;
+        let written = caller.try_write(Ask::invoke(token).body(vec![b'x'; size]).bytes()).await;
+        let answer = String::from_utf8(caller.drain().await).unwrap();
+        let lead = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&lead), "after {written:?}: {answer:?}");
+    }
+    stand.recorded(2).await;
     stand.stop().await;
 }
