@@ -94,12 +94,11 @@ async fn http10_is_refused() {
 async fn a_refusal_reaches_a_caller_who_writes_a_large_body_first() {
     let stand = Stand::answering(Setup::default().with("server", "max_body", json!("1MiB"))).await;
     let token = stand.token();
-    for (token, size, status) in [("garbage", 8 << 20, 401), (&token, 8 << 20, 413)] {
+    for (token, status) in [("garbage", 401), (&token, 413)] {
         let mut caller = stand.caller().await;
-        let written = caller.try_write(Ask::invoke(token).body(vec![b'x'; size]).bytes()).await;
-        let answer = String::from_utf8(caller.drain().await).unwrap();
-        let lead = format!("HTTP/1.1 {status} ");
-        assert!(answer.starts_with(&lead), "after {written:?}: {answer:?}");
+        let ask = Ask::invoke(token).body(vec![b'x'; 8 << 20]).bytes();
+        caller.try_write(ask).await.expect("nobody resets a caller who is still writing");
+        caller.response(status).await.code();
     }
     stand.recorded(2).await;
     stand.stop().await;
