@@ -39,9 +39,11 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct ConfigFile {
     /// The configuration file.
-    #[arg(long = "config", value_name = "FILE", default_value = "sagegate.yaml")]
+    #[arg(long = "config", value_name = "FILE", default_value = DEFAULT_FILE)]
     path: PathBuf,
 }
+
+const DEFAULT_FILE: &str = "sagegate.yaml";
 
 /// Wrong usage or configuration.
 const USAGE: u8 = 2;

@@ -30,7 +30,7 @@ mod yaml;
 
 pub use expand::Environment;
 pub use fault::{Fault, Faults, Position};
-pub use load::load;
+pub use load::{load, load_texts};
 pub use loaded::{AwsConfig, Loaded, LogConfig, ServerConfig, Source};
 pub use reload::Watch;
 

@@ -29,6 +29,7 @@ pub use authenticator::Authenticator;
 pub use claims::Principal;
 pub use error::{AuthError, IdentityError, Part, Reason};
 pub use issuer::{Algorithm, IssuerConfig, UnknownAlgorithm};
+pub use rules::review;
 
 #[cfg(test)]
 mod tests;

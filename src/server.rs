@@ -7,6 +7,7 @@
 
 mod connection;
 mod drain;
+mod idle;
 mod listener;
 mod tls;
 

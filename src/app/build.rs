@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use crate::aws::{Credentials, Source, default_region};
 use crate::config::{AwsConfig, Loaded};
@@ -26,8 +27,8 @@ pub enum StartError {
     Tls(#[from] TlsError),
     #[error("cannot listen on {address}: {source}")]
     Bind { address: SocketAddr, source: io::Error },
-    #[error("`audit.directory`: {0}")]
-    Journal(#[source] io::Error),
+    #[error("the journal cannot be opened in `audit.directory` ({}): {source}", directory.display())]
+    Journal { directory: PathBuf, source: io::Error },
 }
 
 /// What the rooms share across reloads.

@@ -65,8 +65,9 @@ impl App {
         let tls = tls(loaded.server.tls.as_ref())?;
         let server = bind(loaded.server.listen, tls.clone()).await?;
         let admin_server = bind(loaded.admin, None).await?;
+        let directory = loaded.journal.directory.clone().unwrap_or_default();
         let journal = Journal::open(loaded.journal.clone(), instance, &metrics)
-            .map_err(StartError::Journal)?;
+            .map_err(|source| StartError::Journal { directory, source })?;
 
         let ground = Ground { source, clock: Clock::System, metrics: metrics.clone() };
         let (fixed, drain_timeout) = (Fixed::of(&loaded), loaded.drain_timeout);

@@ -18,8 +18,8 @@ const GATHER: Duration = Duration::from_millis(100);
 /// The same at `write`, where requests wait for it, and only while batches follow each other
 /// within [`BUSY`]: a lone request never waits, and under load one write, one wake-up and
 /// one sleep serve many requests instead of one.
-const GATHER_BUSY: Duration = Duration::from_micros(100);
-const BUSY: Duration = Duration::from_millis(1);
+const GATHER_BUSY: Duration = Duration::from_micros(500);
+const BUSY: Duration = Duration::from_millis(2);
 /// Bytes that end the gathering early: one large write is no cheaper per byte beyond this.
 const GATHER_BYTES: usize = 256 * 1024;
 /// What a drained buffer may keep of its capacity.

@@ -13,12 +13,13 @@ pub(super) fn check(path: &Path) -> ExitCode {
     for danger in &loaded.dangers {
         say_error(&format!("warning: `danger.{danger}` is on"));
     }
-    let reads: Vec<_> = loaded.policy.footprint().inputs().map(|input| input.as_str()).collect();
+    let mut reads = vec!["role", "action", "endpoint"];
+    reads.extend(loaded.policy.footprint().inputs().map(|input| input.as_str()));
     say(&format!(
         "{}: ok\npolicy: {}\ndecisions read: {}{}",
         path.display(),
         loaded.policy.version(),
-        if reads.is_empty() { "role, action, endpoint".to_owned() } else { reads.join(", ") },
+        reads.join(", "),
         if loaded.policy.uncacheable() { " (not cached)" } else { "" },
     ));
     ExitCode::SUCCESS

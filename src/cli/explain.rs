@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
 use super::load::{load, metrics, say, say_error};
 use super::{ConfigFile, USAGE};
 use crate::names::{Action, Endpoint, Group, Issuer, User};
@@ -21,27 +23,35 @@ pub(super) struct Question {
     /// The issuer's name in the configuration.
     #[arg(long)]
     issuer: String,
-    /// The user as the issuer calls it.
+    /// The user as the issuer calls it, without `ISSUER/`.
     #[arg(long)]
     user: String,
-    /// A group as the issuer calls it. May be given more than once.
+    /// A group as the issuer calls it, without `ISSUER/`. May be given more than once.
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
-    #[arg(long)]
+    /// The operation that is called.
+    #[arg(long, value_parser = action())]
     action: Action,
+    /// The endpoint that is called.
     #[arg(long, value_parser = endpoint)]
     endpoint: Endpoint,
-    #[arg(long)]
+    /// As in the header X-Amzn-SageMaker-Target-Variant.
+    #[arg(long, value_name = "NAME")]
     target_variant: Option<String>,
-    #[arg(long)]
+    /// As in the header X-Amzn-SageMaker-Target-Model.
+    #[arg(long, value_name = "NAME")]
     target_model: Option<String>,
-    #[arg(long)]
+    /// As in the header X-Amzn-SageMaker-Inference-Component.
+    #[arg(long, value_name = "NAME")]
     inference_component: Option<String>,
-    #[arg(long)]
+    /// As in the header X-Amzn-SageMaker-Target-Container-Hostname.
+    #[arg(long, value_name = "NAME")]
     container_hostname: Option<String>,
-    #[arg(long)]
+    /// As in the header X-Amzn-SageMaker-InputLocation.
+    #[arg(long, value_name = "URL")]
     input_location: Option<String>,
-    #[arg(long)]
+    /// As in the header X-Amzn-SageMaker-S3OutputPathExtension.
+    #[arg(long, value_name = "PATH")]
     output_extension: Option<String>,
     /// The caller's address.
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
@@ -65,6 +75,7 @@ pub(super) fn explain(question: &Question) -> ExitCode {
         say_error(&format!("error: no issuer `{issuer}`; there is {}", names.join(", ")));
         return ExitCode::from(USAGE);
     }
+    question.note_doubled_issuer();
     let verdict = question.put_to(&loaded.policy, &issuer);
     match serde_json::to_string_pretty(&verdict) {
         Ok(json) => say(&json),
@@ -77,6 +88,17 @@ pub(super) fn explain(question: &Question) -> ExitCode {
 }
 
 impl Question {
+    /// `access.yaml` spells `issuer/name`, and here the issuer is given once: a name that
+    /// repeats it may be meant, and then nothing matches. Keycloak's names can look so.
+    fn note_doubled_issuer(&self) {
+        let prefix = format!("{}/", self.issuer);
+        for name in self.groups.iter().chain([&self.user]) {
+            if name.starts_with(&prefix) {
+                say_error(&format!("note: `{name}` is read as `{prefix}{name}`"));
+            }
+        }
+    }
+
     fn put_to(&self, policy: &crate::policy::Policy, issuer: &Issuer) -> crate::policy::Verdict {
         let tags: BTreeMap<_, _> = self.tags.iter().cloned().collect();
         let groups: Vec<_> = self.groups.iter().map(|group| Group::of(issuer, group)).collect();
@@ -99,6 +121,11 @@ impl Question {
             now: SystemTime::now(),
         })
     }
+}
+
+fn action() -> impl TypedValueParser<Value = Action> {
+    PossibleValuesParser::new(Action::ALL.map(Action::as_str))
+        .try_map(|name| name.parse::<Action>())
 }
 
 fn endpoint(name: &str) -> Result<Endpoint, String> {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::USAGE;
+use super::{DEFAULT_FILE, USAGE};
 use crate::config::{self, Loaded};
 use crate::telemetry::metrics::Metrics;
 
@@ -12,6 +12,9 @@ use crate::telemetry::metrics::Metrics;
 pub(super) fn load(path: &Path, metrics: &Metrics) -> Result<Loaded, ExitCode> {
     config::load(path, &environment, metrics).map_err(|faults| {
         say_error(&faults);
+        if path == Path::new(DEFAULT_FILE) && !path.exists() {
+            say_error(&"  hint: say where it is with `--config FILE`");
+        }
         ExitCode::from(USAGE)
     })
 }

@@ -8,7 +8,7 @@ use super::load::{load, metrics, say};
 pub(super) fn policy(path: &Path) -> ExitCode {
     match metrics().and_then(|metrics| load(path, &metrics)) {
         Ok(loaded) => {
-            say(&loaded.policy.cedar());
+            say(&loaded.policy.cedar().trim_end());
             ExitCode::SUCCESS
         }
         Err(code) => code,

@@ -1,6 +1,7 @@
-//! From a path to everything compiled: the one way in.
+//! From a path to everything compiled: the one way in, for files and for texts.
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -12,21 +13,55 @@ use super::expand::{Environment, expand};
 use super::fault::{Fault, Faults, Tried};
 use super::file;
 use super::loaded::{Loaded, Source};
+use super::reload;
 use super::schema::{self, Schema};
 use super::shape;
 use super::sources::{Sources, why};
 use super::yaml::{self, Node, Value};
 use crate::limits::TeamLimits;
-use crate::policy::Policy;
-use crate::policy::{Access, PolicyFile};
+use crate::names::{Group, User};
+use crate::policy::{Access, Footprint, Policy, PolicyFile};
 use crate::telemetry::metrics::Metrics;
 
-/// Reads `path` (`sagegate.yaml`) and what it names, with `env` for `${…}`.
+/// How often the files are read again because they changed meanwhile. A ConfigMap swaps all
+/// of them at once; one that goes on changing is for the next reload.
+const AGAIN: usize = 3;
+
+/// Reads `path` (`sagegate.yaml`) and what it names, with `env` for `${…}`. Files that
+/// change while they are read are read again, so that one half of a change is never loaded
+/// with the other half of what was before.
 ///
 /// # Errors
 /// Every fault of both files that can be told, sorted by file and line.
 pub fn load(path: &Path, env: &Environment<'_>, metrics: &Metrics) -> Result<Loaded, Faults> {
-    let mut sources = Sources::beside(path);
+    for _ in 0..AGAIN {
+        let result = load_from(Sources::beside(path), path, env, metrics);
+        if !reload::changed_since(&result) {
+            return result;
+        }
+    }
+    load_from(Sources::beside(path), path, env, metrics)
+}
+
+/// The same of texts at hand, by their paths: nothing is read from the disk.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_texts(
+    files: BTreeMap<PathBuf, Vec<u8>>,
+    path: &Path,
+    env: &Environment<'_>,
+    metrics: &Metrics,
+) -> Result<Loaded, Faults> {
+    load_from(Sources::given(path, files), path, env, metrics)
+}
+
+fn load_from(
+    mut sources: Sources,
+    path: &Path,
+    env: &Environment<'_>,
+    metrics: &Metrics,
+) -> Result<Loaded, Faults> {
     let faults = RefCell::default();
     let loaded = load_both(path, env, metrics, &mut sources, &faults);
     let (mut faults, tried) = (faults.into_inner(), sources.into_tried());
@@ -152,6 +187,7 @@ fn compile<'a>(
     let Rules { path, access, limits } = rules?;
     let policy = Policy::compile(access.clone(), &policies, metrics);
     let policy = policy.map_err(|wrong| at.extend_of_policies(&path, wrong)).ok()?;
+    policies_issuers(&at.key("policies"), file, policy.footprint());
     Some(Loaded {
         server,
         max_body: file.server.max_body.0,
@@ -170,6 +206,22 @@ fn compile<'a>(
         sources: Vec::new(),
         policies_dir: None,
     })
+}
+
+/// A policy that names a group or user of an issuer that does not exist holds for nobody,
+/// which for a forbid means that it lets everybody through.
+fn policies_issuers(at: &At<'_>, file: &file::gateway::Gateway, footprint: &Footprint) {
+    let groups = footprint.groups().iter().map(Group::as_str);
+    let names: BTreeSet<_> = groups.chain(footprint.users().iter().map(User::as_str)).collect();
+    let known = || file.issuers.iter().map(|(issuer, _)| issuer);
+    for name in names {
+        let issuer = name.split_once('/').map_or(name, |(issuer, _)| issuer);
+        if !known().any(|one| one == issuer) {
+            let all: Vec<_> = known().collect();
+            let message = format!("a policy names `{name}`, and there is no issuer `{issuer}`");
+            at.reject_name(message, issuer, all);
+        }
+    }
 }
 
 fn policies(at: &At<'_>, file: &file::gateway::Gateway, sources: &mut Sources) -> Vec<PolicyFile> {

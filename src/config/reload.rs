@@ -20,6 +20,14 @@ use super::sources;
 /// every two seconds costs nothing.
 const EVERY: Duration = Duration::from_secs(2);
 
+/// Whether any of the files changed since this was read from them.
+pub(super) fn changed_since(result: &Result<Loaded, Faults>) -> bool {
+    match result {
+        Ok(loaded) => Files::loaded(loaded).look(),
+        Err(faults) => Files(faults.tried.clone()).look(),
+    }
+}
+
 /// The watched files and what they held when last looked at. Knows no runtime.
 #[derive(Clone, Debug, Default)]
 struct Files(Tried);

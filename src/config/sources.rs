@@ -1,8 +1,10 @@
-//! Reads the files that a configuration is made of, and remembers each by its hash.
+//! Reads the files that a configuration is made of, from the disk or from texts at hand, and
+//! remembers each by its hash.
 //!
 //! Everything is read here, once, bounded: what was checked is what is used, and what is
 //! remembered is what a change is noticed by.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -19,13 +21,20 @@ const MAX_FILE: u64 = 32 << 20;
 pub(super) struct Sources {
     base: PathBuf,
     tried: Tried,
+    /// Instead of the disk.
+    given: Option<BTreeMap<PathBuf, Vec<u8>>>,
 }
 
 impl Sources {
     /// Paths will be relative to the folder of `main`.
     pub(super) fn beside(main: &Path) -> Self {
         let base = main.parent().unwrap_or(Path::new("")).to_owned();
-        Self { base, tried: Tried::default() }
+        Self { base, tried: Tried::default(), given: None }
+    }
+
+    /// The same, and there are no other files than `files`; nothing is read from the disk.
+    pub(super) fn given(main: &Path, files: BTreeMap<PathBuf, Vec<u8>>) -> Self {
+        Self { given: Some(files), ..Self::beside(main) }
     }
 
     pub(super) fn resolve(&self, path: &Path) -> PathBuf {
@@ -34,7 +43,10 @@ impl Sources {
 
     /// Reads a file whose path is resolved already.
     pub(super) fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
-        let bytes = read(path);
+        let bytes = match &self.given {
+            Some(files) => files.get(path).cloned().ok_or(io::ErrorKind::NotFound.into()),
+            None => read(path),
+        };
         let sha256 = bytes.as_ref().ok().map(|bytes| hex(digest(&SHA256, bytes).as_ref()));
         self.tried.files.insert(path.to_owned(), sha256);
         bytes
@@ -43,7 +55,9 @@ impl Sources {
     /// The policies of a directory whose path is resolved already.
     pub(super) fn policies(&mut self, directory: &Path) -> io::Result<Vec<PathBuf>> {
         self.tried.policies_dir = Some(directory.to_owned());
-        policies(directory)
+        let Some(files) = &self.given else { return policies(directory) };
+        let beside = |path: &&PathBuf| path.parent() == Some(directory) && is_policy(path);
+        Ok(files.keys().filter(beside).cloned().collect())
     }
 
     pub(super) fn into_tried(self) -> Tried {
@@ -56,9 +70,13 @@ pub(super) fn policies(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(directory)?;
     let paths = entries.map(|entry| entry.map(|entry| entry.path()));
     let mut paths = paths.collect::<io::Result<Vec<_>>>()?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "cedar"));
+    paths.retain(|path| is_policy(path));
     paths.sort();
     Ok(paths)
+}
+
+fn is_policy(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "cedar")
 }
 
 /// The hash of what a file holds now.

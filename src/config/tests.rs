@@ -65,6 +65,23 @@ fn the_examples_load_without_a_fault() {
     assert!(loaded.dangers.is_empty());
 }
 
+#[test]
+fn texts_load_as_files_do_and_never_from_the_disk() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let names = ["sagegate.yaml", "access.yaml", "policies/production-targets.cedar"];
+    let files = names.map(|name| (root.join(name), fs::read(root.join(name)).unwrap()));
+    let main = root.join(names[0]);
+    let load_texts = |files| load::load_texts(files, &main, &env, &Metrics::new().unwrap());
+    let texts = load_texts(files.clone().into()).unwrap_or_else(|faults| panic!("{faults}"));
+    let disk = load(&main, &env).unwrap_or_else(|faults| panic!("{faults}"));
+    assert_eq!(texts.policy.version(), disk.policy.version());
+    assert_eq!((texts.sources, texts.access), (disk.sources, disk.access));
+
+    let without_access = files.into_iter().filter(|(path, _)| !path.ends_with("access.yaml"));
+    let faults = load_texts(without_access.collect()).map(|_| ()).unwrap_err();
+    assert!(faults.to_string().ends_with("access.yaml: cannot be read: there is no such file"));
+}
+
 /// The example says which values are defaults: here it is held to that.
 #[test]
 fn the_example_spells_the_defaults() {
@@ -469,4 +486,94 @@ fn an_access_path_that_cannot_expand_is_one_fault() {
 sagegate.yaml:4:9: access: the environment has no variable `NOPE`
   hint: set it, or write `$$` for a plain `$`
 "#);
+}
+
+/// A list whose items are all commented out is YAML's null. Read as "not given", it would
+/// turn the narrowest of rules into the widest.
+#[test]
+fn a_part_of_a_rule_that_is_left_empty_is_a_fault_and_never_the_widest_rule() {
+    let rule = |part: &str| {
+        format!("roles:\n  a:\n    permit:\n      - endpoints: [\"*\"]\n        {part}\n")
+    };
+    for (part, good) in [
+        ("actions:", " [InvokeEndpoint]"),
+        ("when: { target_variants:", " [blue] }"),
+        ("when: { target_models:", " [a.tar.gz] }"),
+        ("when: { inference_components:", " [a] }"),
+        ("when: { container_hostnames:", " [a] }"),
+        ("when: { input_locations:", " [\"s3://a/*\"] }"),
+        ("when: { output_extensions:", " [a] }"),
+        ("when: { source_ips:", " [10.0.0.0/8] }"),
+        ("when: { tags: { environment:", " [prod] } }"),
+    ] {
+        assert!(load_texts(GOOD, &rule(&format!("{part}{good}"))).is_ok(), "{part}");
+        let closing: String = good.chars().filter(|c| *c == '}').collect();
+        let told = in_access(&rule(&format!("{part} {closing}")));
+        assert!(told.contains("expected a list, found nothing"), "{part}: {told}");
+    }
+    let told = in_access("roles: { a: { forbid: [{ endpoints: }] } }");
+    assert!(told.contains("expected a list, found nothing"), "{told}");
+}
+
+#[test]
+fn a_protection_that_is_left_empty_is_a_fault_and_never_off() {
+    for (more, key) in [
+        ("policies:", "policies"),
+        ("server: { listen: 127.0.0.1:0, tls: }", "server.tls"),
+        ("server: { tls: { certificate: a, private_key: b, client_ca: } }", "client_ca"),
+    ] {
+        let rest = GOOD.split_once('\n').unwrap().1;
+        let told = told(&format!("{more}\n{rest}"), "");
+        let fault = told.lines().find(|line| line.contains("found nothing"));
+        assert!(fault.is_some_and(|fault| fault.contains(key)), "{more}: {told}");
+    }
+}
+
+/// A ConfigMap's swap may come between two files of one load. The environment is asked after
+/// the first file was read and before the second.
+#[test]
+fn files_that_change_while_they_are_read_are_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |generation: &str| {
+        let main = format!("{GOOD}aws: {{ region: \"${{X}}{generation}\" }}\n");
+        let access = format!("revoked: {{ token_ids: [{generation}] }}\n");
+        fs::write(dir.path().join("sagegate.yaml"), main).unwrap();
+        fs::write(dir.path().join("access.yaml"), access).unwrap();
+    };
+    write("old");
+    let asked = std::cell::Cell::new(0);
+    let swap = |_: &str| {
+        if asked.replace(asked.get() + 1) == 0 {
+            write("new");
+        }
+        Some(String::new())
+    };
+    let loaded = load(&dir.path().join("sagegate.yaml"), &swap).unwrap();
+    let revoked: Vec<_> = loaded.access.revoked.token_ids.iter().map(String::as_str).collect();
+    assert_eq!((loaded.aws.region.as_deref(), revoked), (Some("new"), vec!["new"]));
+}
+
+/// A forbid on a group of a misspelt issuer would hold for nobody.
+#[test]
+fn a_policy_that_names_an_issuer_that_does_not_exist_is_a_fault() {
+    let with = |policy: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("policies")).unwrap();
+        fs::write(dir.path().join("policies/a.cedar"), policy).unwrap();
+        fs::write(dir.path().join("access.yaml"), "").unwrap();
+        fs::write(dir.path().join("sagegate.yaml"), format!("{GOOD}policies: policies/\n"))
+            .unwrap();
+        load(&dir.path().join("sagegate.yaml"), &env).map(drop).map_err(|faults| faults.to_string())
+    };
+    for name in ["Group", "User"] {
+        let forbid = |issuer: &str| {
+            format!(
+                "forbid (principal, action, resource) when {{ principal in {name}::\"{issuer}/a\" }};"
+            )
+        };
+        assert_eq!(with(&forbid("corp")), Ok(()), "{name}");
+        let told = with(&forbid("crop")).unwrap_err();
+        assert!(told.contains("a policy names `crop/a`, and there is no issuer `crop`"), "{told}");
+        assert!(told.contains("did you mean `corp`?"), "{told}");
+    }
 }

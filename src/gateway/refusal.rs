@@ -227,7 +227,7 @@ fn denied(denial: &Denial) -> String {
         DenialReason::NoPermit | DenialReason::Forbidden | DenialReason::PolicyError => {
             // Not whether the endpoint exists, nor what would be permitted.
             let action = denial.call().action();
-            format!("you may not do {action} here; ask your platform team, with the request id")
+            format!("you may not call {action} here; ask your platform team, with the request id")
         }
     }
 }

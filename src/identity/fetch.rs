@@ -57,7 +57,7 @@ pub(super) enum FetchError {
     Document { uri: Uri },
     #[error("{uri}: the discovery document is of another issuer than the configured one")]
     OtherIssuer { uri: Uri },
-    #[error("{uri}: its `jwks_uri` is not an https url")]
+    #[error("{uri}: its `jwks_uri` is not an https url, nor http on the same host")]
     KeysUrl { uri: Uri },
     #[error("{uri}: {problem}")]
     Keys { uri: Uri, problem: KeySetError },
@@ -200,8 +200,9 @@ fn keys_url(document: &[u8], issuer: &str, from: &Uri) -> Result<Uri, FetchError
         return Err(FetchError::OtherIssuer { uri: from.clone() });
     }
     let keys = text("jwks_uri")?.parse::<Uri>().ok().filter(is_fetchable);
-    // Plain http only where the operator already accepted it for the issuer itself.
-    let safe = |keys: &Uri| keys.scheme_str() == Some("https") || from.scheme() == keys.scheme();
+    // Plain http only to the host for which the operator already accepted it.
+    let same = |keys: &Uri| (keys.scheme(), keys.host()) == (from.scheme(), from.host());
+    let safe = |keys: &Uri| keys.scheme_str() == Some("https") || same(keys);
     keys.filter(safe).ok_or_else(|| FetchError::KeysUrl { uri: from.clone() })
 }
 

@@ -36,6 +36,20 @@ pub(super) struct Rules {
     max_age: Option<Duration>,
 }
 
+/// What the rules say of a token whose signature nobody has checked. It proves nothing, and
+/// no [`Principal`] comes of it: it is for telling what is wrong with a token.
+///
+/// # Errors
+/// The first rule that the header or a claim breaks.
+pub fn review(config: &IssuerConfig, token: &Token<'_>, now: SystemTime) -> Result<(), AuthError> {
+    let (rules, claims) = (Rules::new(config), token.claims()?);
+    if !rules.is_issuer_of(&claims) {
+        return Err(Reason::UnknownIssuer.into());
+    }
+    rules.check_header(token)?;
+    rules.check_claims(&claims, now).map(drop)
+}
+
 /// What the token says about its own life.
 #[derive(Clone, Copy)]
 struct Life {

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use prometheus::{Gauge, GaugeVec};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 
 use super::fetch::Fetcher;
@@ -24,6 +24,10 @@ use crate::telemetry::metrics::Metrics;
 const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(30);
 /// How long a token with an unknown key waits for the fetch that it caused or joined.
 const UNKNOWN_KEY_WAIT: Duration = Duration::from_secs(3);
+/// Tokens of one issuer that wait at once. Whoever waits holds a connection and a place in the
+/// record, and has proved nothing yet: strangers with made-up key ids, while the provider is
+/// slow, must not take all of either.
+const UNKNOWN_KEY_WAITERS: usize = 256;
 /// The first pause after a failed fetch; it doubles from there.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(60);
@@ -42,6 +46,8 @@ pub(super) struct KeyStore {
     fetching: tokio::sync::Mutex<()>,
     /// Taken for unknown keys only.
     asked: Mutex<Asked>,
+    /// Places for [`UNKNOWN_KEY_WAITERS`].
+    waiters: Semaphore,
     /// Counts the fetches that unknown keys caused, when they end.
     answered: watch::Sender<u64>,
     task: Mutex<Option<AbortHandle>>,
@@ -94,6 +100,7 @@ impl KeyStore {
             clock,
             fetching: tokio::sync::Mutex::new(()),
             asked: Mutex::default(),
+            waiters: Semaphore::new(UNKNOWN_KEY_WAITERS),
             answered: watch::Sender::new(0),
             task: Mutex::new(None),
         })
@@ -156,6 +163,7 @@ impl KeyStore {
 
     /// Returns when a fetch has ended, when waiting is over, or at once if none is due.
     async fn ask(self: &Arc<Self>, now: SystemTime) {
+        let Ok(_place) = self.waiters.try_acquire() else { return };
         // Before taking a turn, so that a fetch that ends in between is seen.
         let mut answered = self.answered.subscribe();
         match self.turn(now) {
@@ -338,6 +346,39 @@ mod tests {
         assert_eq!(pause(u32::MAX, REFRESH, 0.0), LAST_RETRY);
         let short = Duration::from_millis(50);
         assert_eq!(pause(9, short, 0.0), short, "never slower than without failures");
+    }
+
+    /// A store with one key, whose issuer takes connections and never answers.
+    async fn with_silent_issuer() -> (Arc<KeyStore>, tokio::net::TcpListener) {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", silent.local_addr().unwrap());
+        let config = crate::identity::tests::support::config(&url);
+        let fetcher = Fetcher::new(&config, &Arc::new(rustls::RootCertStore::empty())).unwrap();
+        let metrics = Metrics::new().unwrap();
+        let store = KeyStore::new(config, fetcher, None, Clock::System, &metrics);
+        let key = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"known","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+        store.keep(KeySet::parse(key.as_bytes()).unwrap());
+        (store, silent)
+    }
+
+    #[tokio::test]
+    async fn strangers_who_wait_for_a_slow_issuer_are_few_and_the_rest_are_refused_at_once() {
+        let (store, _silent) = with_silent_issuer().await;
+        let asks = |kid: String| {
+            let store = Arc::clone(&store);
+            async move { store.find_or_fetch(Algorithm::EdDsa, Some(&kid)).await.map(drop) }
+        };
+        let mut all = tokio::task::JoinSet::new();
+        (0..UNKNOWN_KEY_WAITERS + 50).for_each(|n| drop(all.spawn(asks(format!("made-up-{n}")))));
+        for _ in 0..50 {
+            let refused = all.join_next().await.unwrap().unwrap();
+            assert_eq!(refused, Err(Lookup::NoKey(NoKey::Unknown)));
+        }
+        assert_eq!(all.len(), UNKNOWN_KEY_WAITERS, "as many wait");
+        assert_eq!(store.waiters.available_permits(), 0);
+        assert_eq!(asks("known".to_owned()).await, Ok(()), "a known key waits for nobody");
+        all.shutdown().await;
+        assert_eq!(store.waiters.available_permits(), UNKNOWN_KEY_WAITERS);
     }
 
     #[tokio::test]

@@ -275,6 +275,57 @@ mod tests {
         }
     }
 
+    /// A forbid or a permitted prefix compares texts: one place must have one spelling.
+    #[test]
+    fn a_location_or_a_model_has_no_second_spelling() {
+        const LOCATION: &str = "x-amzn-sagemaker-inputlocation";
+        const MODEL: &str = "x-amzn-sagemaker-target-model";
+        for good in [
+            "https://bucket.s3.amazonaws.com/Dir/a%20b?versionId=1",
+            "s3://bucket/Dir/a@b:c",
+            "s3://arn:aws:s3:us-west-2:111122223333:accesspoint/x/k",
+        ] {
+            assert!(parse(ASYNC, &[(LOCATION, good)]).is_ok(), "{good}");
+        }
+        for bad in [
+            "https://BUCKET.s3.amazonaws.com/k",
+            "https://bucket.s3.amazonaws.com:443/k",
+            "https://bucket.s3.amazonaws.com./k",
+            "https://allowed.example.com@other/k",
+            "https://bucket%2es3.amazonaws.com/k",
+            "https://bucket.s3.amazonaws.com\\@other/k",
+            "https://bucket/a/..\\b",
+            "https:///k",
+            "https://?k",
+        ] {
+            let got = parse(ASYNC, &[(LOCATION, bad)]);
+            assert!(matches!(got, Err(CallError::Header { .. })), "{bad}");
+        }
+        assert!(parse(INVOKE, &[(MODEL, "/team-a/..b/model.tar.gz")]).is_ok());
+        for bad in ["team-a/../team-b/m", "./m", "team-a/.", "a/%2E%2e/m", "a\\..\\m"] {
+            let got = parse(INVOKE, &[(MODEL, bad)]);
+            assert!(matches!(got, Err(CallError::Header { .. })), "{bad}");
+        }
+    }
+
+    /// HTTP/1 trims a value's ends and HTTP/2 does not (RFC 9113 §8.2.1): what policy compares
+    /// must be what SageMaker, which is spoken to over HTTP/1, will read.
+    #[test]
+    fn a_value_that_http_1_would_trim_is_refused() {
+        for (path, header, good) in [
+            (INVOKE, "x-amzn-sagemaker-target-model", "secret.tar.gz"),
+            (ASYNC, "x-amzn-sagemaker-inputlocation", "s3://bucket/secret"),
+            (INVOKE, "x-amzn-sagemaker-custom-attributes", "a b"),
+            (INVOKE, "content-type", "text/csv"),
+        ] {
+            assert!(parse(path, &[(header, good)]).is_ok(), "{header}");
+            for bad in [format!("{good} "), format!(" {good}"), " ".to_owned()] {
+                let got = parse(path, &[(header, &bad)]);
+                assert!(matches!(got, Err(CallError::Header { .. })), "{header}: {bad:?}");
+            }
+        }
+    }
+
     #[test]
     fn a_header_of_another_operation_is_refused_and_not_ignored() {
         for (path, header) in [

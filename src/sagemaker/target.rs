@@ -71,7 +71,7 @@ impl Row {
     pub(super) fn read(&self, value: &HeaderValue, targets: &mut Targets) -> Result<(), CallError> {
         let fault = CallError::Header { header: self.name, rule: self.rule };
         let text = HeaderText::new(value).ok_or(fault.clone())?;
-        if !(self.accepts)(text.as_str()) {
+        if !is_trimmed(text.as_str()) || !(self.accepts)(text.as_str()) {
             return Err(fault);
         }
         if let Some(slot) = self.slot {
@@ -108,7 +108,7 @@ static TABLE: [Row; 19] = rows![
     "x-amzn-sagemaker-content-type", ASYNC, ascii_1024, "at most 1024 printable ASCII characters";
     "x-amzn-sagemaker-accept", STREAM | ASYNC, ascii_1024, "at most 1024 printable ASCII characters";
     "x-amzn-sagemaker-custom-attributes", INVOKE | STREAM | ASYNC, ascii_1024, "at most 1024 printable ASCII characters";
-    "x-amzn-sagemaker-target-model", INVOKE, target_model, "1 to 1024 printable ASCII characters, the first no space", model;
+    "x-amzn-sagemaker-target-model", INVOKE, target_model, "1 to 1024 printable ASCII characters, without `.` or `..` segments", model;
     "x-amzn-sagemaker-target-variant", INVOKE | STREAM, is_endpoint_name, "a variant name: at most 63 letters, digits and inner hyphens", variant;
     "x-amzn-sagemaker-target-container-hostname", INVOKE | STREAM, is_endpoint_name, "a host name: at most 63 letters, digits and inner hyphens", container_hostname;
     "x-amzn-sagemaker-inference-id", INVOKE | STREAM | ASYNC, is_inference_id, "1 to 64 printable ASCII characters, the first no space";
@@ -117,12 +117,19 @@ static TABLE: [Row; 19] = rows![
     "x-amzn-sagemaker-session-id", INVOKE, session_id_or_new, "NEW_SESSION, or at most 256 letters, digits and inner hyphens";
     "x-amzn-sagemaker-session-id", STREAM, session_id, "at most 256 letters, digits and inner hyphens";
     "x-amzn-sagemaker-prefix-aware-id", INVOKE | STREAM, ascii_64, "1 to 64 printable ASCII characters";
-    "x-amzn-sagemaker-inputlocation", ASYNC, input_location, "an s3:// or https:// location of at most 1024 characters, without `.` or `..` segments", input_location;
+    "x-amzn-sagemaker-inputlocation", ASYNC, input_location, "an s3:// location, or an https:// one with a plain host in lower case, of at most 1024 characters, without `.` or `..` segments", input_location;
     "x-amzn-sagemaker-s3outputpathextension", ASYNC, output_extension, "1 to 512 characters of letters, digits and !_.*'()/-, without `.` or `..` segments", output_extension;
     "x-amzn-sagemaker-filename", ASYNC, filename, "1 to 32 letters, digits, - and _, with at most one dot, the first a letter or digit";
     "x-amzn-sagemaker-requestttlseconds", ASYNC, |text| seconds(text, 60, 21_600), "a number of seconds from 60 to 21600";
     "x-amzn-sagemaker-invocationtimeoutseconds", ASYNC, |text| seconds(text, 1, 3_600), "a number of seconds from 1 to 3600";
 ];
+
+/// HTTP/1 takes spaces off a value's ends, HTTP/2 does not (RFC 9113 §8.2.1 forbids them).
+/// Let through, `model ` would be another name than `model` to policy and the same name to
+/// SageMaker.
+fn is_trimmed(text: &str) -> bool {
+    !text.starts_with(' ') && !text.ends_with(' ')
+}
 
 fn printable(text: &str) -> bool {
     text.bytes().all(|b| (b' '..=b'~').contains(&b))
@@ -141,8 +148,9 @@ pub(super) fn is_inference_id(text: &str) -> bool {
     ascii_64(text) && !text.starts_with(' ')
 }
 
+/// `\A\S[\p{Print}]*\z`, and stricter: the model is a path below the endpoint's own prefix.
 fn target_model(text: &str) -> bool {
-    !text.is_empty() && ascii_1024(text) && !text.starts_with(' ')
+    !text.is_empty() && ascii_1024(text) && no_dot_segment(text)
 }
 
 const NEW_SESSION: &str = "NEW_SESSION";
@@ -162,11 +170,19 @@ fn session_id_or_new(text: &str) -> bool {
 /// `^(https|s3)://([^/]+)/?(.*)$`, and stricter: a `.` or `..` segment would let a location
 /// match a permitted prefix as text and mean another place once it is resolved.
 fn input_location(text: &str) -> bool {
-    let rest = text.strip_prefix("s3://").or_else(|| text.strip_prefix("https://"));
-    text.len() <= 1024
-        && printable(text)
-        && rest
-            .is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/') && no_dot_segment(rest))
+    let placed = match text.split_once("://") {
+        Some(("s3", rest)) => !rest.is_empty() && !rest.starts_with('/'),
+        Some(("https", rest)) => is_plain_host(rest.split(['/', '?', '#']).next()),
+        _ => false,
+    };
+    text.len() <= 1024 && printable(text) && placed && no_dot_segment(text)
+}
+
+/// A host in the one spelling that all readers share: not in upper case, without a user, a
+/// port, a final dot or an escape, any of which would lead past a forbid on the host.
+fn is_plain_host(host: Option<&str>) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.');
+    host.is_some_and(|host| !host.is_empty() && !host.ends_with('.') && host.bytes().all(plain))
 }
 
 fn output_extension(text: &str) -> bool {
@@ -175,9 +191,10 @@ fn output_extension(text: &str) -> bool {
         && no_dot_segment(text)
 }
 
-/// Percent-encoded dots count as dots.
+/// Percent-encoded dots count as dots, and `\` as `/`, as URL parsers of browsers' kind read
+/// it (WHATWG URL §4.4).
 fn no_dot_segment(path: &str) -> bool {
-    path.split('/').all(|segment| {
+    path.split(['/', '\\']).all(|segment| {
         let plain = segment.replace("%2e", ".").replace("%2E", ".");
         plain != "." && plain != ".."
     })

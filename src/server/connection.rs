@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
 
+use super::idle::{Activity, Useless, Watched};
 use super::{Drain, Tls};
 
 /// A handshake takes a few round trips; one that needs longer is not a client's.
@@ -98,9 +99,14 @@ where
     H: Handler,
 {
     let answering = handler.clone();
+    let activity = Activity::new();
+    let requests = activity.clone();
     let service = service_fn(move |request| {
-        let handler = answering.clone();
-        async move { Ok::<_, std::convert::Infallible>(handler.handle(request, peer).await) }
+        let (handler, open) = (answering.clone(), requests.begin());
+        async move {
+            let answer = handler.handle(request, peer).await;
+            Ok::<_, std::convert::Infallible>(answer.map(|body| Watched::new(body, open)))
+        }
     });
     let builder = protocol();
     let mut connection = pin!(builder.serve_connection(io, service));
@@ -109,6 +115,15 @@ where
         () = drain.started() => {
             connection.as_mut().graceful_shutdown();
             connection.await
+        }
+        useless = activity.ends() => {
+            if useless == Useless::Idle {
+                connection.as_mut().graceful_shutdown();
+                // A peer need not take part in a graceful end.
+                tokio::select! { _ = connection => {} _ = activity.ends() => {} }
+            }
+            tracing::debug!(peer = %peer.address, ?useless, "connection ended");
+            return;
         }
     };
     let Err(error) = ended else { return };
@@ -148,5 +163,120 @@ fn malformed(error: &(dyn Error + 'static)) -> Option<Malformed> {
         Some(Malformed::Timeout)
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body::Frame;
+    use http_body_util::{BodyExt, Full};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    /// Answers after so long.
+    #[derive(Clone)]
+    struct After(Duration);
+
+    impl Handler for After {
+        type Body = Full<Bytes>;
+
+        async fn handle(&self, _: Request<Incoming>, _: Peer) -> Response<Full<Bytes>> {
+            tokio::time::sleep(self.0).await;
+            Response::new(Full::new(Bytes::from_static(b"ok")))
+        }
+
+        fn malformed(&self, _: Peer, _: Malformed) {}
+    }
+
+    /// A client's end of a connection to a server that answers after `wait`.
+    fn connected(wait: Duration) -> DuplexStream {
+        let (client, server) = duplex(64 * 1024);
+        let peer = Peer { address: ([127, 0, 0, 1], 1).into(), tls: false };
+        tokio::spawn(speak(TokioIo::new(server), peer, After(wait), Drain::default()));
+        client
+    }
+
+    type H2 = hyper::client::conn::http2::SendRequest<Full<Bytes>>;
+
+    /// An HTTP/2 client, which answers pings, and its connection's end.
+    async fn h2(wait: Duration) -> (H2, tokio::task::JoinHandle<hyper::Result<()>>) {
+        let io = TokioIo::new(connected(wait));
+        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), io);
+        let (sender, connection) = handshake.await.unwrap();
+        (sender, tokio::spawn(connection))
+    }
+
+    async fn ask(sender: &mut H2) -> Bytes {
+        let request = Request::post("http://x/").body(Full::default()).unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        answer.into_body().collect().await.unwrap().to_bytes()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_asks_nothing_is_not_kept() {
+        for bytes in [&b""[..], b"P", b"PRI * HTTP/2.0\r\n", b"POST / HTTP/1.1\r\nhost: x\r\n"] {
+            let mut client = connected(Duration::ZERO);
+            client.write_all(bytes).await.unwrap();
+            let mut answer = Vec::new();
+            let ended = client.read_to_end(&mut answer);
+            let ended = tokio::time::timeout(Duration::from_secs(200), ended).await;
+            assert!(ended.is_ok(), "{bytes:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_http2_connection_without_requests_is_ended_though_it_answers_pings() {
+        let (mut sender, connection) = h2(Duration::ZERO).await;
+        assert_eq!(ask(&mut sender).await, "ok");
+        tokio::time::sleep(Duration::from_secs(50)).await;
+        assert_eq!(ask(&mut sender).await, "ok", "kept while it is used");
+        let ended = tokio::time::timeout(Duration::from_secs(200), connection).await;
+        assert!(ended.is_ok());
+    }
+
+    /// Answers with more than anybody buffers.
+    #[derive(Clone)]
+    struct Endless;
+
+    impl Handler for Endless {
+        type Body = http_body_util::StreamBody<futures_util::stream::RepeatWith<fn() -> Piece>>;
+
+        async fn handle(&self, _: Request<Incoming>, _: Peer) -> Response<Self::Body> {
+            let piece: fn() -> Piece = || Ok(Frame::data(Bytes::from_static(&[b'x'; 16 * 1024])));
+            Response::new(http_body_util::StreamBody::new(futures_util::stream::repeat_with(piece)))
+        }
+
+        fn malformed(&self, _: Peer, _: Malformed) {}
+    }
+
+    type Piece = Result<Frame<Bytes>, std::convert::Infallible>;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_does_not_read_its_answer_is_not_kept() {
+        let (client, server) = duplex(64 * 1024);
+        let peer = Peer { address: ([127, 0, 0, 1], 1).into(), tls: false };
+        tokio::spawn(speak(TokioIo::new(server), peer, Endless, Drain::default()));
+        let io = TokioIo::new(client);
+        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), io);
+        let (mut sender, connection) = handshake.await.unwrap();
+        let connection = tokio::spawn(connection);
+        let request = Request::post("http://x/").body(Full::<Bytes>::default()).unwrap();
+        let mut answer = sender.send_request(request).await.unwrap().into_body();
+        // A slow reader is kept.
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_secs(100)).await;
+            for _ in 0..100 {
+                assert!(answer.frame().await.unwrap().is_ok());
+            }
+        }
+        let ended = tokio::time::timeout(Duration::from_secs(500), connection).await;
+        assert!(ended.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_takes_long_keeps_its_connection() {
+        let (mut sender, _connection) = h2(Duration::from_secs(600)).await;
+        assert_eq!(ask(&mut sender).await, "ok");
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -14,6 +15,8 @@ use super::{Drain, Handler, Tls, connection};
 /// Connections at once. Each costs at most about 64 KiB, so this bounds them at 640 MiB, a
 /// size that only thousands of busy callers reach.
 const MAX_CONNECTIONS: usize = 10_000;
+/// File descriptors worth having: two for each connection, and some for the rest.
+const DESCRIPTORS: u64 = 2 * MAX_CONNECTIONS as u64 + 1_024;
 /// After a failed accept (out of descriptors, most likely): long enough not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -46,7 +49,7 @@ impl Server {
     /// connections to run on.
     pub async fn serve<H: Handler>(self, handler: H, drain: Drain) {
         let connections = TaskTracker::new();
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let places = Arc::new(Semaphore::new(places(descriptors())));
         loop {
             let accepted = tokio::select! {
                 accepted = self.accept(&places) => accepted,
@@ -84,5 +87,47 @@ impl Server {
                 }
             }
         }
+    }
+}
+
+/// How many connections so many descriptors allow: half, because each may need another one
+/// to SageMaker, and because connections of strangers must leave some for the journal, the
+/// keys and the configuration.
+fn places(descriptors: u64) -> usize {
+    usize::try_from(descriptors / 2).map_or(MAX_CONNECTIONS, |half| half.clamp(1, MAX_CONNECTIONS))
+}
+
+/// The limit on open files, raised as far as it is of use and the hard limit lets us: the
+/// soft one is 1,024 in many a container, for the sake of programs that use `select(2)`.
+fn descriptors() -> u64 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let Some(now) = current else { return DESCRIPTORS };
+    let raised = maximum.unwrap_or(DESCRIPTORS).min(DESCRIPTORS).max(now);
+    match setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum }) {
+        Ok(()) => raised,
+        Err(_) => now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_descriptors_for_the_rest() {
+        for (descriptors, expected) in
+            [(0, 1), (256, 128), (1_024, 512), (DESCRIPTORS, 10_000), (u64::MAX, 10_000)]
+        {
+            assert_eq!(places(descriptors), expected, "{descriptors}");
+        }
+    }
+
+    #[test]
+    fn the_soft_limit_is_raised_and_never_lowered() {
+        let before = getrlimit(Resource::Nofile);
+        let after = descriptors();
+        assert_eq!(getrlimit(Resource::Nofile).current, before.current.map(|_| after));
+        assert!(before.current.is_none_or(|before| after >= before));
+        assert_eq!(getrlimit(Resource::Nofile).maximum, before.maximum);
     }
 }

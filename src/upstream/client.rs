@@ -181,10 +181,17 @@ fn answer(response: Response<Incoming>, timeouts: Timeouts, admitted: Admitted) 
     Answer { status: head.status, headers: passed(head.headers), body, admitted }
 }
 
-/// A body that ends where the connection does could be cut short without a trace.
-fn framed(response: &Response<Incoming>) -> bool {
-    response.body().size_hint().exact().is_some()
-        || response.headers().contains_key(TRANSFER_ENCODING)
+/// A body that ends where the connection does could be cut short without a trace. RFC 9112
+/// §6.3: so does one whose last transfer coding is not `chunked`, and what follows a 101 is
+/// no HTTP at all.
+fn framed<B: Body>(response: &Response<B>) -> bool {
+    let chunked = || {
+        let codings = response.headers().get_all(TRANSFER_ENCODING).into_iter().next_back();
+        let last = codings.and_then(|codings| codings.to_str().ok()?.rsplit(',').next());
+        last.is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
+    };
+    !response.status().is_informational()
+        && (response.body().size_hint().exact().is_some() || chunked())
 }
 
 fn client(
@@ -232,4 +239,40 @@ fn tls(config: &Config) -> Result<ClientConfig, UpstreamError> {
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth())
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::StreamBody;
+
+    use super::*;
+
+    /// An answer whose body is as long as the connection says, to hyper's own client.
+    fn answered(status: u16, codings: &[&str]) -> Response<impl Body> {
+        let frames = futures_util::stream::empty::<Result<http_body::Frame<Bytes>, SendError>>();
+        let mut response = Response::new(StreamBody::new(frames));
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        for coding in codings {
+            response.headers_mut().append(TRANSFER_ENCODING, coding.parse().unwrap());
+        }
+        response
+    }
+
+    #[test]
+    fn an_answer_whose_end_cannot_be_told_from_a_break_is_refused() {
+        for good in [&["chunked"][..], &["gzip, Chunked"], &["gzip", "chunked"]] {
+            assert!(framed(&answered(200, good)), "{good:?}");
+        }
+        for bad in [&[][..], &["gzip"], &["identity"], &["chunked, gzip"], &["chunked", "gzip"]] {
+            assert!(!framed(&answered(200, bad)), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_leaves_http_is_refused() {
+        let answered =
+            |status: u16| Response::builder().status(status).body(Full::new(Bytes::new())).unwrap();
+        assert!(framed(&answered(204)));
+        assert!(!framed(&answered(101)));
+    }
 }

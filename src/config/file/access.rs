@@ -35,17 +35,19 @@ pub struct Role {
 
 /// Some actions on some endpoints under some conditions. Conditions add up (and), the values
 /// of one are alternatives (or).
+// No key may be left empty (`actions:` with every item commented out is YAML's null): the
+// narrowing that its author meant would be gone without a word. So the schema has no null.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rule {
     /// Default: every action.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1))]
+    #[schemars(with = "Vec<Action>", length(min = 1))]
     pub actions: Option<Vec<Action>>,
     /// Endpoint names; `*` stands for any characters. A permit must name its endpoints; a
     /// forbid without them is for every endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1))]
+    #[schemars(with = "Vec<String>", length(min = 1))]
     pub endpoints: Option<Vec<String>>,
     pub when: When,
 }
@@ -74,31 +76,31 @@ pub struct When {
     pub tags: BTreeMap<String, Vec<String>>,
     /// X-Amzn-SageMaker-Target-Variant.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1))]
+    #[schemars(with = "Vec<String>", length(min = 1))]
     pub target_variants: Patterns,
     /// X-Amzn-SageMaker-Target-Model.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1))]
+    #[schemars(with = "Vec<String>", length(min = 1))]
     pub target_models: Patterns,
     /// X-Amzn-SageMaker-Inference-Component.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1))]
+    #[schemars(with = "Vec<String>", length(min = 1))]
     pub inference_components: Patterns,
     /// X-Amzn-SageMaker-Target-Container-Hostname.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1))]
+    #[schemars(with = "Vec<String>", length(min = 1))]
     pub container_hostnames: Patterns,
     /// X-Amzn-SageMaker-InputLocation: s3://bucket/prefix/*.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1))]
+    #[schemars(with = "Vec<String>", length(min = 1))]
     pub input_locations: Patterns,
     /// X-Amzn-SageMaker-S3OutputPathExtension.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1))]
+    #[schemars(with = "Vec<String>", length(min = 1))]
     pub output_extensions: Patterns,
     /// Networks or single addresses that the call may come from.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1))]
+    #[schemars(with = "Vec<Network>", length(min = 1))]
     pub source_ips: Option<Vec<Network>>,
 }
 

@@ -30,7 +30,8 @@ pub struct Gateway {
     #[serde(default = "default_access")]
     pub access: PathBuf,
     /// A directory of Cedar policies (*.cedar) that say what roles cannot.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "PathBuf")]
     pub policies: Option<PathBuf>,
     #[serde(default)]
     pub audit: Audit,
@@ -52,6 +53,10 @@ pub struct Server {
     /// Address and port. Without `tls`, a loopback address.
     pub listen: Listen,
     /// Serve TLS with this certificate.
+    // Here and for `client_ca` and `policies` an empty key is a fault: what it was to protect
+    // would be open without a word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Tls")]
     pub tls: Option<Tls>,
     /// The largest body of one request.
     pub max_body: ByteSize,
@@ -91,7 +96,8 @@ pub struct Tls {
     #[serde(default, skip_serializing_if = "is_empty")]
     pub private_key: PathBuf,
     /// Ask for client certificates, and accept those that this bundle signed.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "PathBuf")]
     pub client_ca: Option<PathBuf>,
 }
 

@@ -71,6 +71,11 @@ fn faults(world: &World) -> Vec<(&'static str, &'static str, Answer)> {
         ("discovery without keys", DISCOVERY, Answer::Json(json!({ "issuer": world.config.url }))),
         ("keys at a file", DISCOVERY, keys_at("file:///etc/passwd")),
         ("keys at no url", DISCOVERY, keys_at("/keys")),
+        (
+            "keys over http on another host",
+            DISCOVERY,
+            keys_at(&format!("{}{KEYS}", world.config.url.replace("127.0.0.1", "localhost"))),
+        ),
         ("keys at a closed port", DISCOVERY, keys_at("http://127.0.0.1:1/keys")),
         (
             "another issuer's discovery",
