@@ -8,6 +8,7 @@
 mod body;
 mod ending;
 mod handle;
+mod leftover;
 mod record;
 mod refusal;
 mod tally;

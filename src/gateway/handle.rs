@@ -6,10 +6,12 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
+use http::request::Parts;
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 
 use super::body::GatewayBody;
+use super::leftover::discard;
 use super::record::{Desk, Exchange};
 use super::refusal::Refusal;
 use crate::audit::Journal;
@@ -47,15 +49,22 @@ impl Handler for Gateway {
     /// records that the caller is gone.
     async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<GatewayBody> {
         let snapshot = self.snapshot.load_full();
+        let (head, mut body) = request.into_parts();
         let intent = match self.desk.reserve() {
             Ok(intent) => intent,
-            Err(unavailable) => return self.desk.refuse_unrecorded(&unavailable.into()),
+            Err(unavailable) => {
+                discard(&head, body);
+                return self.desk.refuse_unrecorded(&unavailable.into());
+            }
         };
-        let mut exchange = Exchange::open(&self.desk, &snapshot, intent, &request, peer);
-        let ended = AssertUnwindSafe(corridor(&snapshot, request, &mut exchange));
+        let mut exchange = Exchange::open(&self.desk, &snapshot, intent, &head, peer);
+        let ended = AssertUnwindSafe(corridor(&snapshot, &head, &mut body, &mut exchange));
         match ended.catch_unwind().await.unwrap_or(Err(Refusal::Panic)) {
             Ok(answer) => exchange.relay(answer).await,
-            Err(refusal) => exchange.refuse(&refusal).await,
+            Err(refusal) => {
+                discard(&head, body);
+                exchange.refuse(&refusal).await
+            }
         }
     }
 
@@ -71,11 +80,10 @@ impl Handler for Gateway {
 /// `exchange` is told what is known so far, for the record.
 async fn corridor(
     snapshot: &Snapshot,
-    request: Request<Incoming>,
+    head: &Parts,
+    body: &mut Incoming,
     exchange: &mut Exchange,
 ) -> Result<Answer, Refusal> {
-    let (head, body) = request.into_parts();
-
     // Over HTTP/1.0 a stream ends where its connection does, so a break would look complete.
     if head.version < Version::HTTP_11 {
         return Err(Refusal::Version);
@@ -109,7 +117,7 @@ async fn corridor(
 /// given back when it goes no further because of its body.
 async fn payload(
     admitted: &mut Admitted,
-    body: Incoming,
+    body: &mut Incoming,
     limits: &BodyLimits,
 ) -> Result<Payload, Refusal> {
     let read = Payload::read(body, limits).await.map_err(Refusal::from);

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{HeaderName, HeaderValue, USER_AGENT};
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http::request::Parts;
+use http::{Method, Response, StatusCode, Uri, Version};
 
 use super::body::GatewayBody;
 use super::ending::{Closing, End};
@@ -120,19 +121,19 @@ struct Answered {
 }
 
 impl Exchange {
-    pub(super) fn open<B>(
+    pub(super) fn open(
         desk: &Arc<Desk>,
         snapshot: &Arc<Snapshot>,
         intent: Intent,
-        request: &Request<B>,
+        parts: &Parts,
         peer: Peer,
     ) -> Self {
         let head = Head {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            version: request.version(),
-            user_agent: request.headers().get(USER_AGENT).cloned(),
-            traceparent: request.headers().get(TRACEPARENT).cloned(),
+            method: parts.method.clone(),
+            uri: parts.uri.clone(),
+            version: parts.version,
+            user_agent: parts.headers.get(USER_AGENT).cloned(),
+            traceparent: parts.headers.get(TRACEPARENT).cloned(),
         };
         Self::new(desk, snapshot, intent, head, peer)
     }

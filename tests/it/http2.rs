@@ -125,3 +125,19 @@ async fn a_body_over_the_bound_is_refused_over_http2_too() {
     assert_eq!(stand.sagemaker.seen().len(), 1);
     stand.stop().await;
 }
+
+/// Over HTTP/1 hyper would leave them out by itself, for want of a `Trailer` header.
+#[tokio::test]
+async fn trailers_of_an_answer_stay_behind() {
+    let mut stand = Stand::start().await;
+    let mut sender = plaintext(&stand).await;
+    let asked = sender.send_request(call(STREAM, &stand.token()));
+    let mut sagemaker = stand.sagemaker.accept().await;
+    sagemaker.request().await;
+    sagemaker.write(crate::stream::HEAD).await;
+    sagemaker.write("1\r\na\r\n0\r\nset-cookie: a=b\r\n\r\n").await;
+    let whole = soon("the end", asked.await.unwrap().into_body().collect()).await.unwrap();
+    assert_eq!(whole.trailers(), None);
+    assert_eq!(&whole.to_bytes()[..], b"a");
+    stand.stop().await;
+}

@@ -26,6 +26,7 @@ mod identity;
 mod malformed;
 mod parse;
 mod protocol;
+mod record;
 mod reload;
 mod stream;
 mod tls;

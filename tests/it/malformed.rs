@@ -104,3 +104,19 @@ async fn what_a_stranger_sends_cannot_forge_a_line_of_the_record() {
     assert_eq!(event["http_request"]["url"]["path"], json!(path));
     stand.stop().await;
 }
+
+#[tokio::test]
+async fn who_connects_and_leaves_has_asked_for_nothing() {
+    let stand = Stand::answering(Setup::default()).await;
+    drop(stand.caller().await);
+    let mut polite = stand.caller().await;
+    polite.finish().await;
+    polite.closed().await;
+    let mut idle = stand.caller().await;
+    idle.write(Ask::invoke(&stand.token()).bytes()).await;
+    idle.response(200).await;
+    idle.finish().await;
+    idle.closed().await;
+    stand.recorded(1).await;
+    stand.stop().await;
+}

@@ -1,5 +1,7 @@
 //! The corners of HTTP/1 that a gateway between two parties must get right.
 
+use serde_json::json;
+
 use crate::support::caller::End;
 use crate::support::request::{INVOKE, STREAM};
 use crate::support::{Ask, Setup, Stand};
@@ -85,5 +87,19 @@ async fn http10_is_refused() {
     }
     stand.ask(&Ask::post(STREAM).bearer(&token).body("{}"), 200).await;
     assert_eq!(stand.sagemaker.seen().len(), 1, "only the control went on");
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_a_caller_who_writes_a_large_body_first() {
+    let stand = Stand::answering(Setup::default().with("server", "max_body", json!("1MiB"))).await;
+    let token = stand.token();
+    for (token, status) in [("garbage", 401), (&token, 413)] {
+        let mut caller = stand.caller().await;
+        let ask = Ask::invoke(token).body(vec![b'x'; 8 << 20]).bytes();
+        caller.try_write(ask).await.expect("nobody resets a caller who is still writing");
+        caller.response(status).await.code();
+    }
+    stand.recorded(2).await;
     stand.stop().await;
 }

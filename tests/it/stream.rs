@@ -120,7 +120,7 @@ async fn an_answer_shorter_than_it_said_breaks_for_the_caller_too() {
 #[tokio::test]
 async fn a_stream_that_falls_silent_or_lasts_too_long_is_broken_off() {
     for (timeout, reason) in [("stream_idle", "nothing"), ("stream", "longer")] {
-        let timeouts = json!({timeout: "50ms"});
+        let timeouts = json!({timeout: "300ms"});
         let mut stand = Stand::with(Setup::default().with("aws", "timeouts", timeouts)).await;
         let (mut caller, head, mut sagemaker) = begun(&mut stand).await;
         assert_eq!(caller.body(&head).await, (Vec::new(), End::Broken), "{reason}");

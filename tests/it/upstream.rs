@@ -32,7 +32,7 @@ async fn an_unreachable_sagemaker_is_a_502() {
 
 #[tokio::test]
 async fn a_silent_sagemaker_is_a_504_and_the_call_is_ended() {
-    let timeouts = json!({"response_head": "100ms"});
+    let timeouts = json!({"response_head": "300ms"});
     let mut stand = Stand::with(Setup::default().with("aws", "timeouts", timeouts)).await;
     let mut caller = stand.caller().await;
     caller.write(Ask::invoke(&stand.token()).bytes()).await;

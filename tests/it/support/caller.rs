@@ -71,6 +71,11 @@ impl Caller {
         self.stream.flush().await.unwrap();
     }
 
+    /// As a client that writes all it has before it looks for an answer.
+    pub async fn try_write(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+        soon("the end of writing", self.stream.write_all(bytes.as_ref())).await
+    }
+
     /// Says that nothing more will be written.
     pub async fn finish(&mut self) {
         self.stream.shutdown().await.unwrap();
