@@ -54,12 +54,12 @@ impl Process {
         Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
     }
 
-    /// Resident memory, in MiB.
-    pub(crate) fn resident_mib(&self) -> Outcome<f64> {
+    /// Resident memory, in KiB.
+    pub(crate) fn resident_kib(&self) -> Outcome<f64> {
         let status = read_to_string(format!("/proc/{}/status", self.0.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|line| line.split_ascii_whitespace().next()).ok_or("no VmRSS")?;
-        Ok(kib.parse::<f64>()? / 1024.0)
+        Ok(kib.parse()?)
     }
 }
 
