@@ -4,7 +4,8 @@
 #   benches/run.sh            every figure; a few minutes, best on an idle machine
 #   benches/run.sh --short    a smoke test of the same: the numbers mean little
 #
-# Other arguments go to the proxy bench (--rounds, --requests, --streams, --contenders; see --help there).
+# Other arguments go to the proxy bench (--rounds, --requests, --streams, --contenders; see
+# --help there).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -45,6 +45,8 @@ pub(crate) fn print(standings: &[Standing]) -> Outcome {
     verdict("CPU a request, × Envoy", ratio(sagegate, envoy), REACH_ENVOY);
     beside("  with the access log (level info) as well", logged, envoy);
     verdict("resident MiB after the load", Some(resident_mib(sagegate)?), REACH_RESIDENT_MIB);
+    let anonymous = sagegate.contender.process.anonymous_kib()? / 1024.0;
+    figure("  of it anonymous; the rest is the binary's", anonymous);
     Ok(())
 }
 
