@@ -4,7 +4,8 @@
 #   benches/run.sh            every figure; a few minutes, best on an idle machine
 #   benches/run.sh --short    a smoke test of the same: the numbers mean little
 #
-# Other arguments go to the proxy bench (--rounds, --requests, --contenders; see --help there).
+# Other arguments go to the proxy bench (--rounds, --requests, --streams, --contenders; see
+# --help there).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,15 +23,21 @@ if ! cmp --silent benches/requirements.txt "$venv/.requirements"; then
     cp benches/requirements.txt "$venv/.requirements"
 fi
 
+# `cargo bench` builds the gateway anew, with what dev-dependencies add to the crates it uses:
+# the one that is measured is the one that is shipped.
 cargo build --release --locked
-cargo bench --locked --no-run
 mkdir -p "$out"
+cp target/release/sagegate "$out/sagegate"
+cargo bench --locked --no-run --bench micro --bench proxy
+
+# A thousand connections need more than the 1,024 descriptors that many shells allow.
+if (( $(ulimit -Sn) < 4096 )); then ulimit -Sn 4096; fi
 
 cargo bench --locked --bench micro -- "${micro_arguments[@]}" | tee "$out/micro.txt"
 echo
 # The package's own command starts Python first, which would count as Envoy's start.
 envoy=$("$venv/bin/python" -c 'import envoy; print(envoy.__path__[0] + "/_bin/envoy")')
 cargo bench --locked --bench proxy -- --envoy "$envoy" \
-    --sagegate target/release/sagegate "$@" | tee "$out/proxy.txt"
+    --sagegate "$out/sagegate" "$@" | tee "$out/proxy.txt"
 echo
 python3 benches/figures.py "$out/micro.txt" "$out/proxy.txt"

@@ -1,4 +1,4 @@
-//! The three proxies, each started the way its users would, each with one worker.
+//! The proxies, each started the way its users would, each with one worker.
 
 use std::fmt;
 use std::fs;
@@ -8,6 +8,7 @@ use std::process::{ChildStdin, Command};
 use std::time::{Duration, Instant};
 
 use crate::Outcome;
+use crate::certificate::Certificate;
 use crate::issuer::{AUDIENCE, GROUP, Issuer};
 use crate::probe;
 use crate::process::{Process, line};
@@ -18,6 +19,10 @@ const TEMPLATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches");
 pub(crate) const PATH: &str = "/endpoints/fraud-v1/invocations";
 const REGION: &str = "us-west-2";
 
+/// In a contender's directory: what it recorded, and what it printed.
+const RECORDS: &str = "records";
+const LOG: &str = "log.txt";
+
 const START_LIMIT: Duration = Duration::from_secs(15);
 /// For records that are written later than the answer: Envoy keeps its log up to 10 s.
 const RECORD_LIMIT: Duration = Duration::from_secs(15);
@@ -26,13 +31,21 @@ const RECORD_LIMIT: Duration = Duration::from_secs(15);
 pub(crate) enum Kind {
     Bare,
     Envoy,
+    /// Its record and no access log, as Envoy writes one line a request: DESIGN §13's figure.
     Sagegate,
+    /// Its record and its access log, which is what it does unless told otherwise.
+    SagegateLogged,
 }
 
 impl Kind {
     /// Whether it verifies, decides, signs and records; bare does none of it.
     pub(crate) fn is_gateway(self) -> bool {
         self != Self::Bare
+    }
+
+    /// sagegate's `log.level`: the access log stands at `info`.
+    fn log_level(self) -> &'static str {
+        if self == Self::SagegateLogged { "info" } else { "warn" }
     }
 }
 
@@ -42,6 +55,7 @@ impl fmt::Display for Kind {
             Self::Bare => "bare",
             Self::Envoy => "Envoy",
             Self::Sagegate => "sagegate",
+            Self::SagegateLogged => "sagegate+log",
         })
     }
 }
@@ -54,6 +68,8 @@ pub(crate) struct Course<'a> {
     pub directory: &'a Path,
     pub envoy: &'a Path,
     pub sagegate: &'a Path,
+    /// What sagegate serves TLS with; plaintext without.
+    pub certificate: Option<&'a Certificate>,
 }
 
 /// One proxy, running.
@@ -63,14 +79,14 @@ pub(crate) struct Contender {
     pub process: Process,
     /// From its start until it was ready.
     pub ready: Duration,
-    records: PathBuf,
+    directory: PathBuf,
     _input: Option<ChildStdin>,
 }
 
 impl Contender {
     pub(crate) async fn start(kind: Kind, course: &Course<'_>) -> Outcome<Self> {
         let directory = course.directory.join(format!("{kind:?}"));
-        fs::create_dir_all(directory.join("records"))?;
+        fs::create_dir_all(directory.join(RECORDS))?;
         match kind {
             Kind::Bare => Self::bare(course, &directory),
             Kind::Envoy => {
@@ -80,9 +96,9 @@ impl Contender {
                 let templates = ["envoy.yaml"];
                 Self::gateway(kind, course, &directory, command, &templates, "/ready").await
             }
-            Kind::Sagegate => {
+            Kind::Sagegate | Kind::SagegateLogged => {
                 let mut command = Command::new(course.sagegate);
-                command.args(["run", "--config", "sagegate.yaml"]).env("SAGEGATE_WORKERS", "1");
+                command.args(["run", "--config", "sagegate.yaml"]);
                 let templates = ["sagegate.yaml", "access.yaml"];
                 Self::gateway(kind, course, &directory, command, &templates, "/readyz").await
             }
@@ -98,7 +114,7 @@ impl Contender {
             address: line(&mut output)?.parse()?,
             process,
             ready: begun.elapsed(),
-            records: directory.join("records"),
+            directory: directory.to_owned(),
             _input: Some(input),
         })
     }
@@ -112,13 +128,14 @@ impl Contender {
         ready_path: &str,
     ) -> Outcome<Self> {
         let (address, admin) = (free_address()?, free_address()?);
-        let records = directory.join("records");
-        let places = places(course, address, admin, &records);
+        let mut places = places(course, address, admin);
+        places.push(("RECORDS", directory.join(RECORDS).display().to_string()));
+        places.push(("LOG_LEVEL", kind.log_level().to_owned()));
         for name in templates {
             let template = fs::read_to_string(Path::new(TEMPLATES).join(name))?;
             fs::write(directory.join(name), fill(&template, &places)?)?;
         }
-        let log = directory.join("log.txt");
+        let log = directory.join(LOG);
         // Static credentials of nobody; both gateways read them from the environment.
         command
             .current_dir(directory)
@@ -134,16 +151,18 @@ impl Contender {
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        Ok(Self { kind, address, process, ready: begun.elapsed(), records, _input: None })
+        let (ready, directory) = (begun.elapsed(), directory.to_owned());
+        Ok(Self { kind, address, process, ready, directory, _input: None })
     }
 
-    /// Checks that it left one record for each of `requests`.
+    /// Checks that it left one record for each of `requests`, and an access log line as well
+    /// if it should have, and only then.
     pub(crate) async fn check_records(&self, requests: usize) -> Outcome {
         let begun = Instant::now();
         loop {
-            let lines = lines_in(&self.records)?;
+            let lines = lines_in(&self.directory.join(RECORDS))?;
             if lines == requests {
-                return Ok(());
+                return self.check_log(requests);
             }
             if begun.elapsed() > RECORD_LIMIT {
                 let kind = self.kind;
@@ -151,6 +170,16 @@ impl Contender {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    fn check_log(&self, requests: usize) -> Outcome {
+        let log = fs::read_to_string(self.directory.join(LOG))?;
+        let lines = log.lines().filter(|line| line.contains("sagegate::access")).count();
+        let wanted = if self.kind == Kind::SagegateLogged { requests } else { 0 };
+        if lines == wanted {
+            return Ok(());
+        }
+        Err(format!("{}: {lines} access log lines, not {wanted}", self.kind).into())
     }
 }
 
@@ -163,7 +192,6 @@ fn places(
     course: &Course<'_>,
     address: SocketAddr,
     admin: SocketAddr,
-    records: &Path,
 ) -> Vec<(&'static str, String)> {
     vec![
         ("PORT", address.port().to_string()),
@@ -175,7 +203,7 @@ fn places(
         ("GROUP", GROUP.to_owned()),
         ("PATH", PATH.to_owned()),
         ("REGION", REGION.to_owned()),
-        ("RECORDS", records.display().to_string()),
+        ("TLS", course.certificate.map_or_else(|| "null".to_owned(), Certificate::as_yaml)),
     ]
 }
 

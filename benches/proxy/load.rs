@@ -16,12 +16,13 @@ use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
-use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::Outcome;
+use crate::caller::Caller;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -50,8 +51,6 @@ pub(crate) struct Tally {
     pub p99_us: f64,
 }
 
-type Caller = SendRequest<Full<Bytes>>;
-
 pub(crate) fn run(options: &Options) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -70,7 +69,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     })
 }
 
-async fn connect(target: SocketAddr) -> Outcome<Caller> {
+pub(crate) async fn connect(target: SocketAddr) -> Outcome<Caller> {
     let stream = TcpStream::connect(target).await?;
     stream.set_nodelay(true)?;
     let (caller, connection) = handshake(TokioIo::new(stream)).await?;

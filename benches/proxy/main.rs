@@ -7,10 +7,16 @@
 //! costs. A run counts only if every answer was a 200, if both gateways refused a tampered
 //! token and a stranger, if the upstream saw as many signed requests as were sent, and if each
 //! gateway left one record a request: a fast proxy that skips its work is not in the race.
+//!
+//! What concerns sagegate alone is measured after the race, each on a sagegate of its own.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench reports to its terminal")]
 
+mod apart;
 mod bare;
+mod caller;
+mod certificate;
 mod contenders;
+mod idle;
 #[path = "../support/issuer.rs"]
 mod issuer;
 mod load;
@@ -20,6 +26,8 @@ mod report;
 mod run;
 #[path = "../support/serve.rs"]
 mod serve;
+mod streamer;
+mod streams;
 mod upstream;
 
 use std::error::Error;

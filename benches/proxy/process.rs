@@ -54,12 +54,21 @@ impl Process {
         Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
     }
 
-    /// Resident memory, in MiB.
-    pub(crate) fn resident_mib(&self) -> Outcome<f64> {
+    /// Resident memory, in KiB.
+    pub(crate) fn resident_kib(&self) -> Outcome<f64> {
+        self.status_kib("VmRSS:")
+    }
+
+    /// What of the resident memory is its own; the rest is pages of its binary and libraries.
+    pub(crate) fn anonymous_kib(&self) -> Outcome<f64> {
+        self.status_kib("RssAnon:")
+    }
+
+    fn status_kib(&self, field: &str) -> Outcome<f64> {
         let status = read_to_string(format!("/proc/{}/status", self.0.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.split_ascii_whitespace().next()).ok_or("no VmRSS")?;
-        Ok(kib.parse::<f64>()? / 1024.0)
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let kib = line.and_then(|line| line.split_ascii_whitespace().next());
+        Ok(kib.ok_or_else(|| format!("no {field} in status"))?.parse()?)
     }
 }
 

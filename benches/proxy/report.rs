@@ -21,8 +21,9 @@ pub(crate) struct Standing {
 pub(crate) fn print(standings: &[Standing]) -> Outcome {
     let of = |kind| standings.iter().find(|standing| standing.contender.kind == kind);
     let (bare, envoy, sagegate) = (of(Kind::Bare), of(Kind::Envoy), of(Kind::Sagegate));
+    let logged = of(Kind::SagegateLogged);
     println!(
-        "\n{:9} {:>8} {:>13} {:>7} {:>8} {:>8} {:>8} {:>8} {:>8} {:>9}",
+        "\n{:12} {:>8} {:>13} {:>7} {:>8} {:>8} {:>8} {:>8} {:>8} {:>9}",
         "",
         "CPU µs",
         "least–most",
@@ -40,9 +41,12 @@ pub(crate) fn print(standings: &[Standing]) -> Outcome {
     let Some(sagegate) = sagegate else { return Ok(()) };
     println!();
     verdict("CPU a request, × bare", ratio(sagegate, bare), REACH_BARE);
+    beside("  with the access log (level info) as well", logged, bare);
     verdict("CPU a request, × Envoy", ratio(sagegate, envoy), REACH_ENVOY);
-    let resident = sagegate.contender.process.resident_mib()?;
-    verdict("resident MiB after the load", Some(resident), REACH_RESIDENT_MIB);
+    beside("  with the access log (level info) as well", logged, envoy);
+    verdict("resident MiB after the load", Some(resident_mib(sagegate)?), REACH_RESIDENT_MIB);
+    let anonymous = sagegate.contender.process.anonymous_kib()? / 1024.0;
+    figure("  of it anonymous; the rest is the binary's", anonymous);
     Ok(())
 }
 
@@ -55,7 +59,7 @@ fn row(standing: &Standing, bare: Option<&Standing>, envoy: Option<&Standing>) -
         f64::from(u32::try_from(turn.tally.requests).unwrap_or(0)) / turn.tally.seconds
     });
     Ok(format!(
-        "{:9} {:8.1} {:>13} {:>7} {:>8} {:8.0} {:8.0} {:8.0} {:8.1} {:9.1}",
+        "{:12} {:8.1} {:>13} {:>7} {:>8} {:8.0} {:8.0} {:8.0} {:8.1} {:9.1}",
         standing.contender.kind,
         median(cpu),
         format!("{least:.1}–{most:.1}"),
@@ -64,7 +68,7 @@ fn row(standing: &Standing, bare: Option<&Standing>, envoy: Option<&Standing>) -
         median(column(|turn| turn.tally.p50_us)),
         median(column(|turn| turn.tally.p99_us)),
         median(rate),
-        standing.contender.process.resident_mib()?,
+        resident_mib(standing)?,
         standing.contender.ready.as_secs_f64() * 1e3,
     ))
 }
@@ -75,7 +79,7 @@ fn ratio(one: &Standing, other: Option<&Standing>) -> Option<f64> {
     Some(median(pairs.map(|(one, other)| one.cpu_us / other.cpu_us).collect()))
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
@@ -84,8 +88,24 @@ fn shown(ratio: Option<f64>) -> String {
     ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"))
 }
 
-fn verdict(what: &str, measured: Option<f64>, reach: f64) {
+fn resident_mib(standing: &Standing) -> Outcome<f64> {
+    Ok(standing.contender.process.resident_kib()? / 1024.0)
+}
+
+/// A figure and whether it is good enough.
+pub(crate) fn verdict(what: &str, measured: Option<f64>, reach: f64) {
     let Some(measured) = measured else { return };
     let word = if measured <= reach { "reached" } else { "MISSED" };
     println!("{what:44} {measured:8.2}  ≤ {reach:<5} {word}");
+}
+
+/// A figure that DESIGN sets no bound to.
+pub(crate) fn figure(what: &str, measured: f64) {
+    println!("{what:44} {measured:8.2}  no bound");
+}
+
+fn beside(what: &str, one: Option<&Standing>, other: Option<&Standing>) {
+    if let Some(ratio) = one.and_then(|one| ratio(one, other)) {
+        figure(what, ratio);
+    }
 }

@@ -1,4 +1,6 @@
-//! The race: starts everything, checks that each contender works, drives them in turns.
+//! The whole bench: sets the stage, has the contenders race, then measures sagegate alone.
+//!
+//! In the race, each contender is first checked to work, and then all are driven in turns.
 
 use std::fs;
 use std::io::Write;
@@ -6,8 +8,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
+use tokio::runtime::Builder;
 
 use crate::Outcome;
+use crate::apart;
 use crate::contenders::{Contender, Course, Kind, PATH};
 use crate::issuer::{GROUP, Issuer};
 use crate::load::Tally;
@@ -31,11 +35,14 @@ pub(crate) struct Plan {
     connections: usize,
     #[arg(long, default_value_t = 1_000)]
     tokens: usize,
-    /// A smoke test: three rounds of 8,000.
+    /// Streams opened each way to time their first chunks.
+    #[arg(long, default_value_t = 2_000)]
+    streams: usize,
+    /// A smoke test: three rounds of 8,000, and 300 streams.
     #[arg(long)]
     short: bool,
     /// Who takes part.
-    #[arg(long, value_delimiter = ',', default_value = "bare,envoy,sagegate")]
+    #[arg(long, value_delimiter = ',', default_value = "bare,envoy,sagegate,sagegate-logged")]
     contenders: Vec<Kind>,
     /// The Envoy binary.
     #[arg(long, default_value = "envoy")]
@@ -53,6 +60,10 @@ impl Plan {
     fn requests(&self) -> usize {
         if self.short { 8_000 } else { self.requests }
     }
+
+    fn streams(&self) -> usize {
+        if self.short { 300 } else { self.streams }
+    }
 }
 
 /// One contender's turn.
@@ -62,32 +73,44 @@ pub(crate) struct Turn {
 }
 
 pub(crate) fn run(plan: &Plan) -> Outcome {
-    runtime()?.block_on(race(plan))
+    // The issuer keeps a thread of its own: those who measure may block theirs.
+    let issuing = runtime()?;
+    let issuer = issuing.block_on(Issuer::start())?;
+    Builder::new_current_thread().enable_all().build()?.block_on(measure(plan, &issuer))
 }
 
-async fn race(plan: &Plan) -> Outcome {
+async fn measure(plan: &Plan, issuer: &Issuer) -> Outcome {
     let directory = TempDir::with_prefix("sagegate-bench-")?;
-    let issuer = Issuer::start().await?;
-    let (tokens, probes) = mint(plan.tokens, &issuer, directory.path())?;
+    let (tokens, probes) = mint(plan.tokens, issuer, directory.path())?;
     let (_upstream, upstream) = start_upstream()?;
     let (envoy, sagegate) = (binary(&plan.envoy), binary(&plan.sagegate));
     let course = Course {
-        issuer: &issuer,
+        issuer,
         upstream,
         directory: directory.path(),
         envoy: &envoy,
         sagegate: &sagegate,
+        certificate: None,
     };
+    race(plan, &course, &tokens, &probes).await?;
+    if plan.contenders.contains(&Kind::Sagegate) {
+        apart::measure(&course, &probes.good, plan.streams()).await?;
+    }
+    Ok(())
+}
+
+async fn race(plan: &Plan, course: &Course<'_>, tokens: &Path, probes: &Tokens) -> Outcome {
+    let upstream = course.upstream;
     let mut standings = Vec::new();
     for kind in &plan.contenders {
-        let contender = Contender::start(*kind, &course).await?;
-        let requests = probe::check(&contender, upstream, &probes).await?;
+        let contender = Contender::start(*kind, course).await?;
+        let requests = probe::check(&contender, upstream, probes).await?;
         standings.push(Standing { contender, turns: Vec::new(), requests });
     }
     for round in 1..=plan.rounds() {
         for standing in &mut standings {
-            let turn = take_turn(plan, &standing.contender, upstream, &tokens).await?;
-            eprintln!("round {round}: {:9} {:6.1} µs", standing.contender.kind, turn.cpu_us);
+            let turn = take_turn(plan, &standing.contender, upstream, tokens).await?;
+            eprintln!("round {round}: {:12} {:6.1} µs", standing.contender.kind, turn.cpu_us);
             standing.requests += plan.warm_up + plan.requests();
             standing.turns.push(turn);
         }

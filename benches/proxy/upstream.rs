@@ -69,7 +69,7 @@ impl Counts {
     }
 }
 
-fn is_signed(headers: &HeaderMap) -> bool {
+pub(crate) fn is_signed(headers: &HeaderMap) -> bool {
     headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).is_some_and(|value| {
         value.starts_with("AWS4-HMAC-SHA256 Credential=")
             && value.contains("/sagemaker/aws4_request")
