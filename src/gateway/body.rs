@@ -64,8 +64,8 @@ pub enum BodyError {
 }
 
 impl GatewayBody {
-    pub(super) fn whole(text: String) -> Self {
-        Self(Kind::Whole(Some(Bytes::from(text))))
+    pub(super) fn whole(body: impl Into<Bytes>) -> Self {
+        Self(Kind::Whole(Some(body.into())))
     }
 
     pub(super) fn relaying(relay: Relay, admitted: Admitted, exchange: Exchange) -> Self {
@@ -145,7 +145,7 @@ impl Body for GatewayBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Kind::Whole(text) => text.is_none(),
+            Kind::Whole(body) => body.as_ref().is_none_or(Bytes::is_empty),
             Kind::Relaying(relaying) => matches!(relaying.state, State::Ended),
         }
     }

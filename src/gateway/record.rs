@@ -206,8 +206,9 @@ impl Exchange {
         self.sent = Some(Instant::now());
     }
 
-    /// The answer on its way. The exchange goes with the body and is closed at its end.
-    pub(super) async fn relay(mut self, answer: Answer) -> Response<GatewayBody> {
+    /// The answer on its way. One that is here whole goes out in one piece once it is on
+    /// record; else the exchange goes with the body and is closed at its end.
+    pub(super) async fn relay(mut self, mut answer: Answer) -> Response<GatewayBody> {
         self.answered = Some(Answered {
             status: answer.status,
             request_id: answer.request_id().cloned(),
@@ -220,8 +221,9 @@ impl Exchange {
             response.headers_mut().extend(limits);
         }
         response.headers_mut().insert(REQUEST_ID, self.id_text.clone());
-        if http_body::Body::is_end_stream(&answer.body) {
-            let end = End::Relayed { bytes: 0, ending: Ending::Complete };
+        if let Some(whole) = answer.body.arrived() {
+            let end = End::Relayed { bytes: whole.len() as u64, ending: Ending::Complete };
+            *response.body_mut() = GatewayBody::whole(whole);
             return self.recorded(end, response).await;
         }
         *response.body_mut() = GatewayBody::relaying(answer.body, answer.admitted, self);

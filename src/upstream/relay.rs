@@ -1,7 +1,7 @@
 //! An answer's body on its way to the caller: as it comes, never gathered.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,12 +33,32 @@ pub struct Relay {
     last: Instant,
     /// Armed only once there is something to wait for; most answers never are.
     alarm: Option<Pin<Box<Sleep>>>,
+    /// What [`arrived`](Self::arrived) found and nobody has taken yet.
+    found: Option<Result<Frame<Bytes>, RelayError>>,
 }
 
 impl Relay {
     pub(super) fn new(inner: Incoming, timeouts: Timeouts) -> Self {
         let now = Instant::now();
-        Self { inner, timeouts, started: now, last: now, alarm: None }
+        Self { inner, timeouts, started: now, last: now, alarm: None, found: None }
+    }
+
+    /// The whole body, if all of it is here already, as it is for a small answer that came
+    /// in one piece. Otherwise nothing is lost: what is here comes with the next poll.
+    pub fn arrived(&mut self) -> Option<Bytes> {
+        if self.is_end_stream() {
+            return Some(Bytes::new());
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        match Pin::new(&mut *self).poll_frame(&mut context) {
+            Poll::Ready(Some(Ok(frame))) if self.inner.is_end_stream() => frame.into_data().ok(),
+            Poll::Ready(None) => Some(Bytes::new()),
+            Poll::Ready(Some(found)) => {
+                self.found = Some(found);
+                None
+            }
+            Poll::Pending => None,
+        }
     }
 
     fn deadline(&self) -> Instant {
@@ -70,6 +90,9 @@ impl Body for Relay {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
+        if let Some(found) = self.found.take() {
+            return Poll::Ready(Some(found));
+        }
         loop {
             match Pin::new(&mut self.inner).poll_frame(context) {
                 Poll::Ready(None) => return Poll::Ready(None),
@@ -95,10 +118,18 @@ impl Body for Relay {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.found.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        let found = self.found.as_ref().and_then(|found| found.as_ref().ok()?.data_ref());
+        let found = found.map_or(0, Bytes::len) as u64;
+        let rest = self.inner.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower() + found);
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper + found);
+        }
+        hint
     }
 }
