@@ -6,6 +6,7 @@
 //!
 //! Source: AWS Signature Version 4, "Create a signed AWS API request".
 
+use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use aws_sigv4::http_request::{
@@ -14,7 +15,7 @@ use aws_sigv4::http_request::{
 };
 use aws_sigv4::sign::v4::SigningParams;
 use aws_smithy_runtime_api::client::identity::Identity;
-use http::header::{HeaderName, HeaderValue};
+use http::header::{HOST, HeaderName, HeaderValue};
 
 /// The service name in the credential scope.
 const SERVICE: &str = "sagemaker";
@@ -23,8 +24,8 @@ const SERVICE: &str = "sagemaker";
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
     pub method: &'a str,
-    /// The absolute URI, percent-encoded as it will be sent.
-    pub uri: &'a str,
+    /// The path, percent-encoded as it will be sent. The host is among the headers.
+    pub path: &'a str,
     pub headers: &'a [(HeaderName, HeaderValue)],
     /// Lower-case hex of the body's SHA-256.
     pub body_sha256: &'a str,
@@ -35,6 +36,8 @@ pub struct Head<'a> {
 pub enum SigningError {
     #[error("the signing parameters are incomplete")]
     Parameters,
+    #[error("the headers to sign lack `host`")]
+    NoHost,
     #[error("header `{0}` is not text")]
     Header(HeaderName),
     #[error("the request cannot be put in canonical form")]
@@ -45,19 +48,22 @@ pub enum SigningError {
 /// credentials are temporary. Both of the latter are marked sensitive.
 ///
 /// # Errors
-/// When a header is no text or the URI is none; see [`SigningError`].
+/// When a header is no text, `host` is missing or the path is none; see [`SigningError`].
 pub fn sign(
     head: Head<'_>,
     identity: &Identity,
     region: &str,
     now: SystemTime,
 ) -> Result<Vec<(HeaderName, HeaderValue)>, SigningError> {
+    if !head.headers.iter().any(|(name, _)| name == HOST) {
+        return Err(SigningError::NoHost);
+    }
     let params = SigningParams::builder()
         .identity(identity)
         .region(region)
         .name(SERVICE)
         .time(now)
-        .settings(settings())
+        .settings(SETTINGS.clone())
         .build()
         .map_err(|_| SigningError::Parameters)?;
     let mut headers = Vec::with_capacity(head.headers.len());
@@ -66,7 +72,7 @@ pub fn sign(
         headers.push((name.as_str(), text));
     }
     let body = SignableBody::Precomputed(head.body_sha256.to_owned());
-    let request = SignableRequest::new(head.method, head.uri, headers.into_iter(), body)
+    let request = SignableRequest::new(head.method, head.path, headers.into_iter(), body)
         .map_err(|_| SigningError::Canonical)?;
     let output = sign_v4(request, &params.into()).map_err(|_| SigningError::Canonical)?;
     let (added, _) = output.into_parts().0.into_parts();
@@ -89,13 +95,13 @@ fn added_header(
 
 /// The path of a call is plain ASCII without anything to encode or normalise, so both are
 /// off: what is signed is what is sent.
-fn settings() -> SigningSettings {
+static SETTINGS: LazyLock<SigningSettings> = LazyLock::new(|| {
     let mut settings = SigningSettings::default();
     settings.percent_encoding_mode = PercentEncodingMode::Single;
     settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
     settings.excluded_headers = None;
     settings
-}
+});
 
 #[cfg(test)]
 mod tests {
@@ -134,7 +140,7 @@ mod tests {
         .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
         let head = Head {
             method: "POST",
-            uri: "https://runtime.sagemaker.us-west-2.amazonaws.com/endpoints/my-endpoint/invocations",
+            path: "/endpoints/my-endpoint/invocations",
             headers: &headers,
             body_sha256: &hex(digest(&SHA256, body).as_ref()),
         };
@@ -180,6 +186,13 @@ mod tests {
     fn one_changed_byte_of_the_body_changes_the_signature() {
         let (one, two) = (signed(None, b"a"), signed(None, b"b"));
         assert_ne!(value(&one, "authorization"), value(&two, "authorization"));
+    }
+
+    #[test]
+    fn a_head_without_its_host_is_not_signed() {
+        let head = Head { method: "POST", path: "/", headers: &[], body_sha256: "" };
+        let got = sign(head, &identity(None), "us-west-2", UNIX_EPOCH);
+        assert!(matches!(got, Err(SigningError::NoHost)));
     }
 
     #[test]

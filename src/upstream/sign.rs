@@ -50,12 +50,13 @@ pub(super) fn head(
     id: RequestId,
     now: SystemTime,
 ) -> Result<SignedHead, SignError> {
-    let uri = route.uri(&call.path())?;
+    let path = call.path();
+    let uri = route.uri(&path)?;
     let mut headers = to_sign(call, route, id);
     let identity = credentials.current(now).ok_or(SignError::NoCredentials)?;
     let head = Head {
         method: Method::POST.as_str(),
-        uri: &uri.to_string(),
+        path: &path,
         headers: &headers,
         body_sha256: payload.sha256(),
     };
