@@ -22,9 +22,9 @@ CARGO_FUZZ := target/tools/bin/cargo-fuzz
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-7s%s\n", $$1, $$2 }'
 
+# `cargo test` builds the gateway's binary as well: the one that the real clients call.
 test: prerequisites $(VENV_STAMP) $(NODE_STAMP) ## Run every test: Rust's, then real clients against the built gateway
 	cargo test --locked
-	cargo build --locked
 	cd $(E2E) && ../../$(VENV)/bin/python -B -m pytest
 
 lint: ## Check formatting, and clippy with warnings denied

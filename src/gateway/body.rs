@@ -51,6 +51,9 @@ enum State {
         committed: Option<Committed>,
         last: Option<Frame<Bytes>>,
     },
+    /// The answer broke off. Said one poll late: hyper throws away what it has not flushed
+    /// when a body fails, and the caller shall have all that came before the break.
+    Broken(Option<BodyError>),
     Ended,
 }
 
@@ -86,6 +89,7 @@ impl Relaying {
         loop {
             match &mut self.state {
                 State::Ended => return Poll::Ready(None),
+                State::Broken(error) => return Poll::Ready(error.take().map(Err)),
                 State::Recording { committed, last } => {
                     if let Some(committed) = committed {
                         ready!(Pin::new(committed).poll(context))?;
@@ -96,7 +100,11 @@ impl Relaying {
                 }
                 State::Passing => match ready!(Pin::new(&mut self.relay).poll_frame(context)) {
                     None => self.end(None),
-                    Some(Err(error)) => return Poll::Ready(Some(Err(self.broke(error)))),
+                    Some(Err(error)) => {
+                        self.broke(error);
+                        context.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
                     Some(Ok(frame)) => {
                         self.bytes += frame.data_ref().map_or(0, Bytes::len) as u64;
                         if !self.relay.is_end_stream() {
@@ -114,13 +122,12 @@ impl Relaying {
         self.state = State::Recording { committed: self.exchange.close(end), last };
     }
 
-    fn broke(&mut self, error: RelayError) -> BodyError {
+    fn broke(&mut self, error: RelayError) {
         tracing::debug!(request_id = %self.exchange.id(), %error, "an answer broke off");
         let end = End::Relayed { bytes: self.bytes, ending: Ending::UpstreamBroke };
         // The caller sees a break, not an answer: nothing has to wait.
         drop(self.exchange.close(end));
-        self.state = State::Ended;
-        error.into()
+        self.state = State::Broken(Some(error.into()));
     }
 }
 
@@ -159,6 +166,7 @@ impl Body for GatewayBody {
                     SizeHint::with_exact(last.data_ref().map_or(0, Bytes::len) as u64)
                 }
                 State::Recording { last: None, .. } | State::Ended => SizeHint::with_exact(0),
+                State::Broken(_) => SizeHint::default(),
             },
         }
     }

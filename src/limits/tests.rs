@@ -243,24 +243,3 @@ proptest! {
         }
     }
 }
-
-/// Three limits, the best of 20 batches; the goal is 400 ns. Only `policy` makes a permit, so
-/// this cannot stand in `benches/`.
-#[test]
-#[ignore = "a figure, not a rule: run alone, with CARGO_PROFILE_TEST_OPT_LEVEL=3"]
-fn admission_cost() {
-    let limits =
-        limits(&[requests(u32::MAX, u32::MAX), requests(1_000_000_000, u32::MAX), concurrency(64)]);
-    let (now, rounds) = (Instant::now(), 50_000_u32);
-    let mut permit = Some(fraud());
-    let mut batch = || {
-        let started = Instant::now();
-        for _ in 0..rounds {
-            let admitted = limits.admit(permit.take().unwrap(), now).unwrap();
-            permit = Some(admitted.permit);
-        }
-        started.elapsed() / rounds
-    };
-    let best = (0..20).map(|_| batch()).min().unwrap();
-    assert!(best <= Duration::from_nanos(400), "{best:?}");
-}
