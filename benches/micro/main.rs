@@ -27,9 +27,6 @@ use sagegate::sagemaker::Call;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() {
     divan::main();
 }

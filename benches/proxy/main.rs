@@ -38,11 +38,6 @@ use clap::{Parser, Subcommand};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// sagegate's allocator, for every part: the ratio to bare is to show the corridor's cost and
-/// not the allocator's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Runs a bare hyper proxy, Envoy and sagegate side by side.
 #[derive(Parser)]
 struct Cli {
