@@ -17,15 +17,16 @@ E2E := tests/e2e
 NODE_STAMP := $(E2E)/node_modules/.package-lock
 CARGO_FUZZ := target/tools/bin/cargo-fuzz
 
-.PHONY: help test lint bench fuzz prerequisites
+.PHONY: help test lint bench chaos fuzz prerequisites
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-7s%s\n", $$1, $$2 }'
 
 # `cargo test` builds the gateway's binary as well: the one that the real clients call.
-test: prerequisites $(VENV_STAMP) $(NODE_STAMP) ## Run every test: Rust's, then real clients against the built gateway
+test: prerequisites $(VENV_STAMP) $(NODE_STAMP) ## Run every test: Rust's, real clients against the built gateway, the short faults
 	cargo test --locked
 	cd $(E2E) && ../../$(VENV)/bin/python -B -m pytest
+	$(VENV)/bin/python -B tests/chaos/run.py --short
 
 lint: ## Check formatting, and clippy with warnings denied
 	cargo fmt --check
@@ -33,6 +34,10 @@ lint: ## Check formatting, and clippy with warnings denied
 
 bench: prerequisites ## Measure, and print the table of figures
 	benches/run.sh
+
+chaos: prerequisites $(VENV_STAMP) ## Inject every fault of docs/reliability.md into the built gateway
+	cargo build --locked
+	$(VENV)/bin/python -B tests/chaos/run.py
 
 # The sanitizers hang on flags of nightly's; RUSTC_BOOTSTRAP lets the stable compiler take them.
 # What a run finds is kept in fuzz/corpus; fuzz/seeds is what it starts from.

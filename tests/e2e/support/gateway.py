@@ -20,35 +20,52 @@ BINARY = Path(os.environ.get("SAGEGATE_BIN", _ROOT / "target" / "debug" / "sageg
 class Gateway:
     """One `sagegate run`. Leaving it asks it to end and holds it to exit code 0."""
 
-    def __init__(self, directory: Path, config: dict, access: dict, own: Credentials) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        config: dict,
+        access: dict,
+        own: Credentials | None,
+        **environment: str,
+    ) -> None:
+        """`own` may be None where `environment` says where credentials come from."""
         directory.mkdir(parents=True, exist_ok=True)
         self.address, self._admin = _free_address(), _free_address()
-        self._directory, self._own = directory, own
+        self._directory, self._own, self._environment = directory, own, environment
         self._config = directory / "sagegate.yaml"
         self._journal = directory / "journal"
-        self._journal.mkdir()
+        self._journal.mkdir(exist_ok=True)
         self.write_access(access)
         _write(self._config, yaml.safe_dump(self._completed(config)))
 
     def _completed(self, config: dict) -> dict:
+        audit = {"directory": str(self._journal), "stdout": True, "durability": "write"}
+        # The most talkative level: what must not be logged must not be logged here either.
+        log = {"level": "trace", "format": "json"}
         return config | {
             "server": config["server"] | {"listen": self.address},
             "admin": {"listen": self._admin},
             "access": "access.yaml",
-            "audit": {"directory": str(self._journal), "stdout": True, "durability": "write"},
-            # The most talkative level: what must not be logged must not be logged here either.
-            "log": {"level": "trace", "format": "json"},
+            "audit": audit | config.get("audit", {}),
+            "log": log | config.get("log", {}),
         }
 
-    def __enter__(self) -> "Gateway":
-        environment = bare_environment(
-            AWS_ACCESS_KEY_ID=self._own.access_key,
-            AWS_SECRET_ACCESS_KEY=self._own.secret_key,
-            AWS_SESSION_TOKEN=self._own.token,
-        )
+    def start(self) -> "Gateway":
+        """Starts the process and waits for nothing."""
+        environment = bare_environment(**self._environment)
+        if self._own is not None:
+            environment |= {
+                "AWS_ACCESS_KEY_ID": self._own.access_key,
+                "AWS_SECRET_ACCESS_KEY": self._own.secret_key,
+                "AWS_SESSION_TOKEN": self._own.token,
+            }
         command = [str(BINARY), "run", "--config", str(self._config)]
         with self._file("stdout").open("wb") as out, self._file("stderr").open("wb") as err:
             self._process = subprocess.Popen(command, env=environment, stdout=out, stderr=err)
+        return self
+
+    def __enter__(self) -> "Gateway":
+        self.start()
         try:
             wait_for("the gateway to be ready", self._ready_or_gone)
             assert self.running, "the gateway ended before it was ready"
@@ -69,11 +86,22 @@ class Gateway:
         return self._process.poll() is None
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def journal(self) -> Path:
+        return self._journal
+
+    @property
     def url(self) -> str:
         return f"http://{self.address}"
 
     def ready(self) -> bool:
         return http.status_of(self._admin, "/readyz") == 200
+
+    def alive(self) -> bool:
+        return http.status_of(self._admin, "/livez") == 200
 
     def _ready_or_gone(self) -> bool:
         return not self.running or self.ready()

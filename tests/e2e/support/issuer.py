@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
 AUDIENCE = "sagegate"
-_KEY_ID = "issuer-1"
+KEY_ID = "issuer-1"
 _LIFETIME = 600
 
 
@@ -21,7 +21,7 @@ class Issuer:
     def __enter__(self) -> "Issuer":
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         public = RSAAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
-        keys = {"keys": [public | {"kid": _KEY_ID, "use": "sig", "alg": "RS256"}]}
+        keys = {"keys": [public | {"kid": KEY_ID, "use": "sig", "alg": "RS256"}]}
         handler = type("Bound", (_Handler,), {"keys": json.dumps(keys).encode()})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         threading.Thread(target=self._server.serve_forever, args=[0.02], daemon=True).start()
@@ -39,7 +39,9 @@ class Issuer:
     def jwks_url(self) -> str:
         return f"{self.url}/jwks"
 
-    def token(self, *groups: str, user: str = "alice", **changes: object) -> str:
+    def token(
+        self, *groups: str, user: str = "alice", kid: str = KEY_ID, **changes: object
+    ) -> str:
         """A token that is right in everything but the claims a test changes."""
         now = int(time.time())
         claims = {
@@ -52,7 +54,7 @@ class Issuer:
             "jti": str(uuid.uuid4()),
             "groups": list(groups),
         }
-        return jwt.encode(claims | changes, self._key, "RS256", {"kid": _KEY_ID})
+        return jwt.encode(claims | changes, self._key, "RS256", {"kid": kid})
 
     def expired_token(self, *groups: str) -> str:
         """A token that was right an hour ago, past any leeway."""
