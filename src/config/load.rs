@@ -14,7 +14,7 @@ use super::fault::{Fault, Faults, Tried};
 use super::file;
 use super::loaded::{Loaded, Source};
 use super::reload;
-use super::schema::{self, Schema};
+use super::schema;
 use super::shape;
 use super::sources::{Sources, why};
 use super::yaml::{self, Node, Value};
@@ -131,7 +131,7 @@ fn access_path<T>(main: &Read<T>, sources: &Sources) -> Option<PathBuf> {
 fn read<T: for<'de> Deserialize<'de>>(
     path: &Path,
     env: &Environment<'_>,
-    schema: &Schema,
+    schema: &serde_json::Value,
     sources: &mut Sources,
     faults: &mut Faults,
 ) -> Option<Read<T>> {

@@ -1,181 +1,153 @@
 //! A tree against its file's schema: every fault of shape, in words, at its place.
 //!
-//! What is faulty is then taken out, so that the rest can still be read and its meaning
+//! What is faulty is taken out on the way, so that the rest can still be read and its meaning
 //! checked in the same run. Whatever lost something is marked as damaged: that it now lacks
 //! a key is no fault of the user's.
+//!
+//! Only the keywords that the two schemas use are known here, which a test holds; another
+//! holds this walk to what a complete validator accepts. Such a validator in the binary would
+//! cost every gateway megabytes for its start alone, and would know no lines.
 
-use std::collections::HashSet;
 use std::path::Path;
 
-use jsonschema::error::ValidationErrorKind as Kind;
-use jsonschema::{ValidationError, Validator};
+use serde_json::Value as Json;
 
 use super::fault::{Fault, Faults};
 use super::nearest;
-use super::schema::Schema;
-use super::yaml::{Node, Value, child_path};
+use super::yaml::{Entry, Node, Value, child_path};
 
 mod words;
-
-/// Rounds of taking out; each can only make a parent incomplete, so depth bounds it.
-const ROUNDS: usize = 40;
 
 /// Reports what does not fit the schema and returns what does. `None` when nothing is left
 /// to read.
 pub(super) fn check(
     file: &Path,
     mut root: Node,
-    schema: &Schema,
+    schema: &Json,
     faults: &mut Faults,
 ) -> Option<Node> {
-    let validator = schema.validator.as_ref()?;
-    report(file, &mut root, schema, validator, faults);
-    for _ in 0..ROUNDS {
-        let doomed = doomed(validator, &root);
-        if doomed.is_empty() {
-            return Some(root);
-        }
-        if doomed.contains("") {
-            return None;
-        }
-        take_out(&mut root, "", &doomed);
-    }
-    None
+    let left = Walk { file, root: schema, faults }.node(&mut root, schema);
+    (left != Left::Nothing).then_some(root)
 }
 
-fn report(
-    file: &Path,
-    root: &mut Node,
-    schema: &Schema,
-    validator: &Validator,
-    faults: &mut Faults,
-) {
-    let json = root.to_json();
-    for error in validator.iter_errors(&json) {
-        for error in innermost(&error) {
-            let Some(node) = find(root, error.instance_path().as_str()) else { continue };
-            faults.extend(describe(file, node, schema, error));
-            let Kind::Required { property } = error.kind() else { continue };
-            if let Some(node) = find_mut(root, error.instance_path().as_str()) {
+struct Walk<'a> {
+    file: &'a Path,
+    /// The whole schema, for its references.
+    root: &'a Json,
+    faults: &'a mut Faults,
+}
+
+/// How much of a value fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    Whole,
+    /// Something in it was taken out.
+    Less,
+    /// The value itself must go.
+    Nothing,
+}
+
+impl<'a> Walk<'a> {
+    fn node(&mut self, node: &mut Node, schema: &'a Json) -> Left {
+        let schema = self.resolved(schema);
+        if let Some((message, hint)) = words::unfit(node, schema) {
+            if !node.unknown() {
+                let fault = Fault::at(self.file, node.at, &node.path, message);
+                self.faults.push(Fault { hint, ..fault });
+            }
+            return Left::Nothing;
+        }
+        self.require(node, schema);
+        let lost = node.lost.len();
+        let less = match &mut node.value {
+            Value::List(items) => self.items(items, schema, &mut node.lost),
+            Value::Map(entries) => self.entries(entries, schema, &mut node.lost),
+            Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Float(_) | Value::Text(_) => {
+                false
+            }
+        };
+        node.damaged |= less;
+        if node.lost.len() > lost && words::unfit(node, schema).is_some() {
+            return Left::Nothing;
+        }
+        if less { Left::Less } else { Left::Whole }
+    }
+
+    /// What a required key is needed for can be read without it: its type has an empty
+    /// default, which the mark of damage keeps from being judged.
+    fn require(&mut self, node: &mut Node, schema: &Json) {
+        if !matches!(node.value, Value::Map(_)) {
+            return;
+        }
+        for key in texts(schema, "required") {
+            if node.get(key).is_none() {
+                let path = child_path(&node.path, key);
+                self.faults.push(Fault::at(self.file, node.at, path, "this key is required"));
                 node.damaged = true;
-                node.lost.extend(property.as_str().map(str::to_owned));
+                node.lost.push(key.to_owned());
             }
         }
     }
-}
 
-/// An optional section is "this or null"; what counts is what is wrong with "this".
-fn innermost<'e>(error: &'e ValidationError<'_>) -> Vec<&'e ValidationError<'e>> {
-    let Kind::AnyOf { context } = error.kind() else { return vec![error] };
-    let wrong_type = |inner: &ValidationError<'_>| {
-        matches!(inner.kind(), Kind::Type { .. }) && inner.instance_path() == error.instance_path()
-    };
-    let fitting = context.iter().find(|branch| !branch.iter().any(wrong_type));
-    let branch = fitting.or(context.first());
-    branch.into_iter().flatten().flat_map(innermost).collect()
-}
-
-fn describe(file: &Path, node: &Node, schema: &Schema, error: &ValidationError<'_>) -> Vec<Fault> {
-    if node.unknown() {
-        return Vec::new();
+    /// Whether anything went, as for [`entries`](Self::entries).
+    fn items(&mut self, items: &mut Vec<Node>, schema: &'a Json, lost: &mut Vec<String>) -> bool {
+        let Some(schema) = schema.get("items") else { return false };
+        let (mut less, mut index) = (false, 0..);
+        items.retain_mut(|item| {
+            let index: usize = index.next().unwrap_or_default();
+            let left = self.node(item, schema);
+            if left == Left::Nothing {
+                lost.push(index.to_string());
+            }
+            less |= left != Left::Whole;
+            left != Left::Nothing
+        });
+        less
     }
-    match error.kind() {
-        Kind::AdditionalProperties { unexpected } => {
-            let known = words::known_keys(schema, error);
-            let entries = node.entries().iter().filter(|entry| unexpected.contains(&entry.key));
-            let fault = |entry: &super::yaml::Entry| {
-                let fault = Fault::at(file, entry.key_at, &entry.node.path, "unknown key");
-                let hint = nearest::hint(&entry.key, known.iter().map(String::as_str));
-                Fault { hint, ..fault }
+
+    fn entries(
+        &mut self,
+        entries: &mut Vec<Entry>,
+        schema: &'a Json,
+        lost: &mut Vec<String>,
+    ) -> bool {
+        let known = schema.get("properties").and_then(Json::as_object);
+        let others = schema.get("additionalProperties");
+        let mut less = false;
+        entries.retain_mut(|entry| {
+            let left = match known.and_then(|known| known.get(&entry.key)).or(others) {
+                Some(Json::Bool(false)) => {
+                    let known = known.into_iter().flat_map(|known| known.keys());
+                    let hint = nearest::hint(&entry.key, known.map(String::as_str));
+                    let path = &entry.node.path;
+                    let fault = Fault::at(self.file, entry.key_at, path, "unknown key");
+                    self.faults.push(Fault { hint, ..fault });
+                    Left::Nothing
+                }
+                Some(schema) => self.node(&mut entry.node, schema),
+                None => Left::Whole,
             };
-            entries.map(fault).collect()
-        }
-        Kind::Required { property } => {
-            let key = child_path(&node.path, property.as_str().unwrap_or_default());
-            vec![Fault::at(file, node.at, key, "this key is required")]
-        }
-        _ => words::of_value(node, schema, error)
-            .map(|(message, hint)| Fault { hint, ..Fault::at(file, node.at, &node.path, message) })
-            .into_iter()
-            .collect(),
-    }
-}
-
-/// The JSON pointers of what must go for the rest to be valid.
-fn doomed(validator: &Validator, root: &Node) -> HashSet<String> {
-    let json = root.to_json();
-    let mut doomed = HashSet::new();
-    for error in validator.iter_errors(&json) {
-        for error in innermost(&error) {
-            let at = error.instance_path().as_str();
-            match error.kind() {
-                Kind::AdditionalProperties { unexpected } => {
-                    doomed.extend(unexpected.iter().map(|key| pointer(at, key)));
-                }
-                // What a required key is needed for can be read without it: its type has an
-                // empty default, which the mark of damage keeps from being judged.
-                Kind::Required { .. } => {}
-                _ => {
-                    doomed.insert(at.to_owned());
-                }
+            if left == Left::Nothing {
+                lost.push(entry.key.clone());
             }
-        }
+            less |= left != Left::Whole;
+            left != Left::Nothing
+        });
+        less
     }
-    doomed
-}
 
-/// Removes the doomed below `node`; returns whether anything went.
-fn take_out(node: &mut Node, at: &str, doomed: &HashSet<String>) -> bool {
-    let (mut damaged, mut lost) = (false, Vec::new());
-    let mut stays = |child: &mut Node, step: &str| {
-        let at = pointer(at, step);
-        let goes = doomed.contains(&at);
-        damaged |= goes || take_out(child, &at, doomed);
-        if goes {
-            lost.push(step.to_owned());
-        }
-        !goes
-    };
-    match &mut node.value {
-        Value::List(items) => {
-            let mut index = 0..;
-            items.retain_mut(|item| {
-                let step = index.next().unwrap_or_default();
-                stays(item, &step.to_string())
-            });
-        }
-        Value::Map(entries) => entries.retain_mut(|entry| stays(&mut entry.node, &entry.key)),
-        Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Float(_) | Value::Text(_) => {}
+    fn resolved(&self, schema: &'a Json) -> &'a Json {
+        let target = schema.get("$ref").and_then(Json::as_str);
+        let pointer = target.and_then(|target| target.strip_prefix('#'));
+        pointer.and_then(|pointer| self.root.pointer(pointer)).unwrap_or(schema)
     }
-    node.damaged |= damaged;
-    node.lost.append(&mut lost);
-    damaged
 }
 
-/// RFC 6901 §3.
-fn pointer(parent: &str, step: &str) -> String {
-    format!("{parent}/{}", step.replace('~', "~0").replace('/', "~1"))
-}
-
-fn find<'n>(root: &'n Node, pointer: &str) -> Option<&'n Node> {
-    pointer.split('/').skip(1).try_fold(root, |node, step| {
-        let step = step.replace("~1", "/").replace("~0", "~");
-        match &node.value {
-            Value::List(items) => items.get(step.parse::<usize>().ok()?),
-            _ => node.get(&step),
-        }
-    })
-}
-
-fn find_mut<'n>(root: &'n mut Node, pointer: &str) -> Option<&'n mut Node> {
-    pointer.split('/').skip(1).try_fold(root, |node, step| {
-        let step = step.replace("~1", "/").replace("~0", "~");
-        match &mut node.value {
-            Value::List(items) => items.get_mut(step.parse::<usize>().ok()?),
-            Value::Map(entries) => {
-                entries.iter_mut().find(|entry| entry.key == step).map(|entry| &mut entry.node)
-            }
-            _ => None,
-        }
-    })
+/// The texts of a keyword that is a text or a list of them.
+fn texts<'s>(schema: &'s Json, keyword: &str) -> Vec<&'s str> {
+    match schema.get(keyword) {
+        Some(Json::Array(several)) => several.iter().filter_map(Json::as_str).collect(),
+        Some(Json::String(one)) => vec![one],
+        _ => Vec::new(),
+    }
 }

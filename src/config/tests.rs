@@ -10,6 +10,7 @@ mod access;
 mod files;
 mod gateway;
 mod properties;
+mod shape;
 mod typed;
 
 const GOOD: &str = "server: { listen: 127.0.0.1:0 }\nissuers:\n  corp: { issuer: https://idp.example.com, audiences: [sagegate] }\n";

@@ -68,7 +68,8 @@ impl Node {
         if let Value::List(items) = &self.value { items } else { &[] }
     }
 
-    /// The same value without its places, for the schema's validator.
+    /// The same value without its places.
+    #[cfg(test)]
     pub(super) fn to_json(&self) -> serde_json::Value {
         match &self.value {
             Value::Null => serde_json::Value::Null,

@@ -1,75 +1,60 @@
-//! What the schema's validator found, said to a person.
+//! What is wrong with a value by itself, said to a person.
 
-use jsonschema::ValidationError;
-use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 use serde_json::Value as Json;
 
-use crate::config::file::UNITS;
+use super::texts;
+use crate::config::file::{UNITS, Unit};
 use crate::config::nearest;
-use crate::config::schema::Schema;
 use crate::config::yaml::{Node, Value};
 
+/// A message and a hint.
 type Words = (String, Option<String>);
 
-/// Message and hint for a value that does not fit. `None` where another fault says it better.
-pub(super) fn of_value(node: &Node, schema: &Schema, error: &ValidationError<'_>) -> Option<Words> {
-    let plain = |message: &str| Some((message.to_owned(), None));
-    match error.kind() {
-        Kind::Type { kind } => Some(wrong_type(node, kind, &parent(schema, error))),
-        // Stands beside a `format` always, which has the words.
-        Kind::Pattern { .. } => None,
-        Kind::Format { format } => {
-            Some((format!("expected {}, found {}", unit(format)?, shown(node)), None))
-        }
-        Kind::Enum { options } => wrong_word(node, options),
-        Kind::MinItems { .. } | Kind::MinProperties { .. } => plain("must not be empty"),
-        Kind::MinLength { .. } => plain("must not be an empty text"),
-        Kind::Minimum { limit } => Some((format!("must be at least {limit}"), None)),
-        Kind::Maximum { limit } => Some((format!("must be at most {limit}"), None)),
-        _ => Some((error.to_string(), None)),
+/// Why `node` does not fit `schema`, whatever is in it. `None` when it does.
+pub(super) fn unfit(node: &Node, schema: &Json) -> Option<Words> {
+    let types = texts(schema, "type");
+    if !types.is_empty() && !types.iter().any(|name| is(node, name)) {
+        return Some(wrong_type(node, &types, schema));
+    }
+    match &node.value {
+        Value::Text(text) => wrong_text(text, schema),
+        Value::Integer(_) | Value::Float(_) => wrong_number(node, schema),
+        Value::List(items) => too_few(items.len(), schema, "minItems"),
+        Value::Map(entries) => too_few(entries.len(), schema, "minProperties"),
+        Value::Null | Value::Bool(_) => None,
     }
 }
 
-/// The keys that the schema knows where `error` found an unknown one.
-pub(super) fn known_keys(schema: &Schema, error: &ValidationError<'_>) -> Vec<String> {
-    let properties = parent(schema, error).get("properties").and_then(Json::as_object).cloned();
-    properties.map(|map| map.keys().cloned().collect()).unwrap_or_default()
+fn is(node: &Node, json_type: &str) -> bool {
+    match &node.value {
+        Value::Null => json_type == "null",
+        Value::Bool(_) => json_type == "boolean",
+        Value::Integer(_) => matches!(json_type, "integer" | "number"),
+        Value::Float(_) => json_type == "number",
+        Value::Text(_) => json_type == "string",
+        Value::List(_) => json_type == "array",
+        Value::Map(_) => json_type == "object",
+    }
 }
 
-/// The subschema whose keyword failed.
-fn parent(schema: &Schema, error: &ValidationError<'_>) -> Json {
-    let keyword = error.schema_path().as_str();
-    let subschema = keyword.rsplit_once('/').map_or("", |(subschema, _)| subschema);
-    schema.json.pointer(subschema).cloned().unwrap_or_default()
-}
-
-fn unit(format: &str) -> Option<&'static str> {
-    UNITS.iter().find(|unit| unit.format == format).map(|unit| unit.words)
-}
-
-fn wrong_type(node: &Node, kind: &TypeKind, subschema: &Json) -> Words {
-    let unit = subschema.get("format").and_then(Json::as_str).and_then(unit);
-    let options = subschema.get("enum").and_then(Json::as_array);
-    let (types, options_text) = (types(kind), options.map(|options| list(options)));
-    let expected = match (unit, &options_text) {
-        (Some(words), _) => words.to_owned(),
-        (None, Some(options)) => format!("one of {options}"),
-        (None, None) => {
-            types.iter().map(|name| with_article(name)).collect::<Vec<_>>().join(" or ")
+fn wrong_type(node: &Node, types: &[&str], schema: &Json) -> Words {
+    // Nobody means to write `null`.
+    let types: Vec<_> = types.iter().copied().filter(|name| *name != "null").collect();
+    let options = texts(schema, "enum");
+    let (expected, hint) = match unit(schema) {
+        Some(unit) => (unit.words.to_owned(), None),
+        None if !options.is_empty() => (format!("one of {}", options.join(", ")), None),
+        None => {
+            let names: Vec<_> = types.iter().map(|name| with_article(name)).collect();
+            (names.join(" or "), retype(node, &types))
         }
     };
-    let free = unit.is_none() && options_text.is_none();
-    let hint = free.then(|| retype(node, &types)).flatten();
     (format!("expected {expected}, found {}", shown(node)), hint)
 }
 
-/// The types' names in JSON Schema, less `null`, which nobody means to write.
-fn types(kind: &TypeKind) -> Vec<String> {
-    let names: Vec<_> = match kind {
-        TypeKind::Single(one) => vec![one.to_string()],
-        TypeKind::Multiple(several) => several.iter().map(|one| one.to_string()).collect(),
-    };
-    names.into_iter().filter(|name| name != "null").collect()
+fn unit(schema: &Json) -> Option<&'static Unit> {
+    let format = schema.get("format").and_then(Json::as_str)?;
+    UNITS.iter().find(|unit| unit.format == format)
 }
 
 fn with_article(json_type: &str) -> &'static str {
@@ -90,15 +75,15 @@ fn shown(node: &Node) -> String {
         Value::Bool(value) => format!("`{value}`"),
         Value::Integer(value) => format!("the number {value}"),
         Value::Float(value) => format!("the number {value}"),
-        Value::Text(text) => format!("`{}`", text.chars().take(80).collect::<String>()),
+        Value::Text(text) => format!("`{}`", brief(text)),
         Value::List(_) => "a list".to_owned(),
         Value::Map(_) => "a map".to_owned(),
     }
 }
 
 /// How to write what was probably meant.
-fn retype(node: &Node, types: &[String]) -> Option<String> {
-    let wants = |name: &str| types.iter().any(|one| one == name);
+fn retype(node: &Node, types: &[&str]) -> Option<String> {
+    let wants = |name: &str| types.contains(&name);
     match &node.value {
         Value::Null => Some("give it a value, or leave the key out".to_owned()),
         Value::Text(text) if wants("array") => Some(format!("write `[{}]`", brief(text))),
@@ -113,25 +98,52 @@ fn brief(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
-fn list(options: &[Json]) -> String {
-    let names: Vec<_> = options.iter().filter_map(Json::as_str).collect();
-    names.join(", ")
+fn wrong_text(text: &str, schema: &Json) -> Option<Words> {
+    let options = texts(schema, "enum");
+    if !options.is_empty() && !options.contains(&text) {
+        return Some(wrong_word(text, &options));
+    }
+    // A `pattern` stands only beside the format of a unit, and is never stricter.
+    if let Some(unit) = unit(schema).filter(|unit| !(unit.valid)(text)) {
+        return Some((format!("expected {}, found `{}`", unit.words, brief(text)), None));
+    }
+    let least = schema.get("minLength").and_then(Json::as_u64);
+    least
+        .is_some_and(|least| (text.chars().count() as u64) < least)
+        .then(|| ("must not be an empty text".to_owned(), None))
 }
 
-/// `None` when the value is no text: then its type is the fault.
-fn wrong_word(node: &Node, options: &Json) -> Option<Words> {
-    let Value::Text(text) = &node.value else { return None };
-    let options = options.as_array()?;
-    let message = format!("`{}` is not one of {}", brief(text), list(options));
-    let names = options.iter().filter_map(Json::as_str);
-    let guess = nearest::nearest(text, names).map(|name| format!("did you mean `{name}`?"));
-    Some((message, secret_key_signature(text, options).or(guess)))
+fn wrong_word(text: &str, options: &[&str]) -> Words {
+    let message = format!("`{}` is not one of {}", brief(text), options.join(", "));
+    let guess = nearest::nearest(text, options.iter().copied());
+    let guess = guess.map(|name| format!("did you mean `{name}`?"));
+    (message, secret_key_signature(text, options).or(guess))
 }
 
 /// `HS256` looks like a slip of `RS256` and is a hole.
-fn secret_key_signature(text: &str, options: &[Json]) -> Option<String> {
+fn secret_key_signature(text: &str, options: &[&str]) -> Option<String> {
     let upper = text.to_ascii_uppercase();
-    let algorithms = options.iter().any(|option| option == "RS256");
-    (algorithms && (upper.starts_with("HS") || upper == "NONE"))
+    (options.contains(&"RS256") && (upper.starts_with("HS") || upper == "NONE"))
         .then(|| "tokens without an asymmetric signature are never accepted".to_owned())
+}
+
+fn wrong_number(node: &Node, schema: &Json) -> Option<Words> {
+    #[expect(clippy::cast_precision_loss, reason = "bounds are far below 2^53")]
+    let value = match node.value {
+        Value::Integer(value) => value as f64,
+        Value::Float(value) => value,
+        _ => return None,
+    };
+    let bound = |keyword| schema.get(keyword).map(|bound| (bound, bound.as_f64()));
+    let message = match (bound("minimum"), bound("maximum")) {
+        (Some((least, Some(limit))), _) if value < limit => format!("must be at least {least}"),
+        (_, Some((most, Some(limit)))) if value > limit => format!("must be at most {most}"),
+        _ => return None,
+    };
+    Some((message, None))
+}
+
+fn too_few(count: usize, schema: &Json, keyword: &str) -> Option<Words> {
+    let least = schema.get(keyword).and_then(Json::as_u64)?;
+    ((count as u64) < least).then(|| ("must not be empty".to_owned(), None))
 }

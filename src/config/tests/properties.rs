@@ -76,7 +76,7 @@ fn scraps() -> impl Strategy<Value = String> {
 /// A typed file → YAML → the typed file.
 fn round<T: serde::Serialize + for<'de> serde::Deserialize<'de>>(
     file: &T,
-    schema: &schema::Schema,
+    schema: &serde_json::Value,
 ) -> T {
     let text = serde_saphyr::to_string(file).unwrap();
     let (path, mut faults) = (Path::new("f.yaml"), Faults::default());
