@@ -11,6 +11,7 @@
 mod event;
 mod journal;
 mod json;
+pub mod query;
 mod queue;
 mod render;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 denied (`explain`).
 
+mod audit;
 mod check;
 pub mod demo;
 mod explain;
@@ -32,6 +33,9 @@ enum Command {
     Policy(ConfigFile),
     /// Decide one call as the gateway would, and say why (JSON; exit 0 permit, 3 deny).
     Explain(Box<explain::Question>),
+    /// Ask the record.
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Try it: an issuer, a SageMaker stand-in and the gateway in one process.
     Demo(demo::Demo),
 }
@@ -56,6 +60,7 @@ impl Cli {
             Command::Check(config) => check::check(&config.path),
             Command::Policy(config) => policy::policy(&config.path),
             Command::Explain(question) => explain::explain(&question),
+            Command::Audit(audit) => audit.execute(),
             Command::Demo(demo) => demo.execute(),
         }
     }

@@ -17,6 +17,7 @@ mod support;
 
 mod admin;
 mod admit;
+mod audit;
 mod authorize;
 mod body;
 mod drain;
