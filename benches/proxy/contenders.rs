@@ -30,6 +30,8 @@ const RECORD_LIMIT: Duration = Duration::from_secs(15);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Kind {
     Bare,
+    /// Bare, and signing each call: what is left when everything else costs nothing.
+    Signing,
     Envoy,
     /// Its record and no access log, as Envoy writes one line a request: DESIGN §13's figure.
     Sagegate,
@@ -40,6 +42,11 @@ pub(crate) enum Kind {
 impl Kind {
     /// Whether it verifies, decides, signs and records; bare does none of it.
     pub(crate) fn is_gateway(self) -> bool {
+        !matches!(self, Self::Bare | Self::Signing)
+    }
+
+    /// Whether SageMaker would take what it sends.
+    pub(crate) fn signs(self) -> bool {
         self != Self::Bare
     }
 
@@ -53,6 +60,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Bare => "bare",
+            Self::Signing => "bare+SigV4",
             Self::Envoy => "Envoy",
             Self::Sagegate => "sagegate",
             Self::SagegateLogged => "sagegate+log",
@@ -88,7 +96,7 @@ impl Contender {
         let directory = course.directory.join(format!("{kind:?}"));
         fs::create_dir_all(directory.join(RECORDS))?;
         match kind {
-            Kind::Bare => Self::bare(course, &directory),
+            Kind::Bare | Kind::Signing => Self::floor(kind, course, &directory),
             Kind::Envoy => {
                 let mut command = Command::new(course.envoy);
                 command.args(["--concurrency", "1", "--disable-hot-restart"]);
@@ -105,12 +113,15 @@ impl Contender {
         }
     }
 
-    fn bare(course: &Course<'_>, directory: &Path) -> Outcome<Self> {
+    fn floor(kind: Kind, course: &Course<'_>, directory: &Path) -> Outcome<Self> {
         let begun = Instant::now();
-        let (process, input, mut output) =
-            Process::part(["bare".to_owned(), course.upstream.to_string()])?;
+        let mut arguments = vec!["bare".to_owned(), course.upstream.to_string()];
+        if kind.signs() {
+            arguments.extend(["--sign".to_owned(), REGION.to_owned()]);
+        }
+        let (process, input, mut output) = Process::part(arguments)?;
         Ok(Self {
-            kind: Kind::Bare,
+            kind,
             address: line(&mut output)?.parse()?,
             process,
             ready: begun.elapsed(),

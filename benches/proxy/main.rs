@@ -55,7 +55,12 @@ enum Part {
     /// The model endpoint: answers a fixed 1 KiB and counts what came signed.
     Upstream,
     /// The floor: a hyper proxy that holds the request's body and does nothing else.
-    Bare { upstream: SocketAddr },
+    Bare {
+        upstream: SocketAddr,
+        /// Sign each call as well, for this region.
+        #[arg(long, value_name = "REGION")]
+        sign: Option<String>,
+    },
     /// The callers.
     Load(load::Options),
 }
@@ -64,7 +69,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.part {
         Some(Part::Upstream) => upstream::run(),
-        Some(Part::Bare { upstream }) => bare::run(upstream),
+        Some(Part::Bare { upstream, sign }) => bare::run(upstream, sign.map(bare::Signer::new)),
         Some(Part::Load(options)) => load::run(&options),
         None => run::run(&cli.plan),
     };

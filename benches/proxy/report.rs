@@ -41,6 +41,7 @@ pub(crate) fn print(standings: &[Standing]) -> Outcome {
     let Some(sagegate) = sagegate else { return Ok(()) };
     println!();
     verdict("CPU a request, × bare", ratio(sagegate, bare), REACH_BARE);
+    beside("  bare with aws-sigv4, and nothing else", of(Kind::Signing), bare);
     beside("  with the access log (level info) as well", logged, bare);
     verdict("CPU a request, × Envoy", ratio(sagegate, envoy), REACH_ENVOY);
     beside("  with the access log (level info) as well", logged, envoy);

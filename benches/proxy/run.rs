@@ -42,7 +42,11 @@ pub(crate) struct Plan {
     #[arg(long)]
     short: bool,
     /// Who takes part.
-    #[arg(long, value_delimiter = ',', default_value = "bare,envoy,sagegate,sagegate-logged")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "bare,signing,envoy,sagegate,sagegate-logged"
+    )]
     contenders: Vec<Kind>,
     /// The Envoy binary.
     #[arg(long, default_value = "envoy")]
@@ -174,7 +178,7 @@ async fn take_turn(
         return Err(format!("{}: not a valid run: {tally:?}", contender.kind).into());
     }
     let signed = probe::seen(upstream).await?.signed - before.signed;
-    if contender.kind.is_gateway() && signed != u64::try_from(plan.warm_up + plan.requests())? {
+    if contender.kind.signs() && signed != u64::try_from(plan.warm_up + plan.requests())? {
         return Err(format!("{}: only {signed} requests came signed", contender.kind).into());
     }
     Ok(Turn { cpu_us: cpu * 1e6 / f64::from(u32::try_from(tally.requests)?), tally })
