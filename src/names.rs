@@ -65,14 +65,14 @@ name!(
 impl User {
     /// `subject` as `issuer` calls it.
     pub fn of(issuer: &Issuer, subject: &str) -> Self {
-        Self::new(format!("{issuer}/{subject}"))
+        Self::new([issuer.as_str(), "/", subject].concat())
     }
 }
 
 impl Group {
     /// `group` as `issuer` calls it.
     pub fn of(issuer: &Issuer, group: &str) -> Self {
-        Self::new(format!("{issuer}/{group}"))
+        Self::new([issuer.as_str(), "/", group].concat())
     }
 }
 

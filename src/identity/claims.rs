@@ -65,15 +65,12 @@ impl Principal {
 
 /// The first 16 bytes of the SHA-256 over the sorted groups.
 pub(super) fn digest(groups: &[Group]) -> [u8; 16] {
-    use aws_lc_rs::digest::{Context, SHA256};
-    let mut context = Context::new(&SHA256);
-    for group in groups {
-        context.update(group.as_str().as_bytes());
-        // NUL cannot stand in a group: the claims reader refuses control characters.
-        context.update(&[0]);
-    }
+    use aws_lc_rs::digest::{SHA256, digest};
+    // NUL cannot stand in a group: the claims reader refuses control characters.
+    let text: Vec<_> = groups.iter().flat_map(|group| [group.as_str(), "\0"]).collect();
+    let digest = digest(&SHA256, text.concat().as_bytes());
     let mut short = [0; 16];
-    for (to, from) in short.iter_mut().zip(context.finish().as_ref()) {
+    for (to, from) in short.iter_mut().zip(digest.as_ref()) {
         *to = *from;
     }
     short
