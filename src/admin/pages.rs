@@ -49,6 +49,10 @@ impl Admin {
     fn metrics(&self) -> Page {
         let snapshot = self.health.snapshot.load();
         self.metrics.credentials_expiry.set(snapshot.upstream.credentials().seconds_left());
+        let addresses = snapshot.upstream.addresses();
+        for (state, count) in [("open", addresses.open), ("closed", addresses.closed)] {
+            self.metrics.upstream_addresses.with_label_values(&[state]).set(count as f64);
+        }
         match self.metrics.render() {
             Ok(text) => {
                 let mut page = page(StatusCode::OK, text);

@@ -85,6 +85,7 @@ async fn upstream(
         fips: aws.fips,
         dual_stack: aws.dual_stack,
         ca: aws.ca,
+        dns_refresh: aws.dns_refresh,
         timeouts: aws.timeouts,
     };
     if let Some(same) = previous.filter(|previous| *previous.config() == config) {
@@ -97,7 +98,7 @@ async fn upstream(
             Credentials::start(source, &config.region, ground.clock.clone()).await
         }
     };
-    Ok(Upstream::new(config, credentials)?)
+    Ok(Upstream::new(config, credentials, &ground.metrics)?)
 }
 
 pub(super) async fn bind(address: SocketAddr, tls: Option<Tls>) -> Result<Server, StartError> {

@@ -65,6 +65,7 @@ pub struct AwsConfig {
     pub dual_stack: bool,
     /// PEM.
     pub ca: Option<Vec<u8>>,
+    pub dns_refresh: Duration,
     pub timeouts: Timeouts,
 }
 

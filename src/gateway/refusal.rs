@@ -85,7 +85,8 @@ impl Refusal {
 
             Self::Sign(SignError::NoCredentials) => row(503, "ServiceUnavailable", "no_credentials", Error).retry(5),
             Self::Sign(SignError::Signing(_) | SignError::Uri(_)) => row(500, "InternalFailure", "error", Error),
-            Self::Send(SendError::Connect(_) | SendError::Broken(_) | SendError::Unframed) => row(502, "ServiceUnavailable", "unreachable", Error),
+            Self::Send(SendError::Uri(_)) => row(500, "InternalFailure", "error", Error),
+            Self::Send(SendError::Unresolved(_) | SendError::Connect(_) | SendError::Broken(_) | SendError::Unframed) => row(502, "ServiceUnavailable", "unreachable", Error),
             Self::Send(SendError::TooSlow(_)) => row(504, "ServiceUnavailable", "timeout", Error),
             Self::Panic => row(500, "InternalFailure", "error", Error),
         }
@@ -106,16 +107,16 @@ impl Refusal {
                 "the gateway has no AWS credentials now; try again".to_owned()
             }
             Self::Send(SendError::TooSlow(_)) => "SageMaker took too long to answer".to_owned(),
-            Self::Send(SendError::Connect(_)) => {
+            Self::Send(SendError::Unresolved(_) | SendError::Connect(_)) => {
                 "SageMaker cannot be reached; try again".to_owned()
             }
             Self::Send(SendError::Broken(_) | SendError::Unframed) => {
                 "SageMaker broke off its answer; whether the call had an effect is unknown"
                     .to_owned()
             }
-            Self::Sign(SignError::Signing(_) | SignError::Uri(_)) | Self::Panic => {
-                "the gateway failed; tell its operators the request id".to_owned()
-            }
+            Self::Sign(SignError::Signing(_) | SignError::Uri(_))
+            | Self::Send(SendError::Uri(_))
+            | Self::Panic => "the gateway failed; tell its operators the request id".to_owned(),
         }
     }
 

@@ -30,6 +30,10 @@ pub struct Metrics {
     pub jwks_age: GaugeVec,
     /// Seconds until the upstream credentials expire; `+Inf` for credentials that do not.
     pub credentials_expiry: Gauge,
+    /// `sagegate_upstream_addresses{state}`: `open`, or `closed` for one left alone
+    pub upstream_addresses: GaugeVec,
+    /// `sagegate_upstream_retries_total{result}`: `allowed` or `denied` by the budget
+    pub upstream_retries: IntCounterVec,
     /// `sagegate_reloads_total{result}`: `ok` or `failed`
     pub reloads: IntCounterVec,
     /// `sagegate_audit_events_total{sink,result}`
@@ -65,6 +69,8 @@ impl Metrics {
             tokens: counter(TOKENS)?,
             jwks_age: gauge(JWKS_AGE)?,
             credentials_expiry: registered(&registry, Gauge::with_opts(EXPIRY.opts())?)?,
+            upstream_addresses: gauge(UPSTREAM_ADDRESSES)?,
+            upstream_retries: counter(UPSTREAM_RETRIES)?,
             reloads,
             audit_events: counter(AUDIT_EVENTS)?,
             limit_decisions: counter(LIMIT_DECISIONS)?,
@@ -114,6 +120,16 @@ const JWKS_AGE: Said =
     Said("sagegate_jwks_age_seconds", "Since the issuer's keys were last fetched.", &["issuer"]);
 const EXPIRY: Said =
     Said("sagegate_credentials_expiry_seconds", "Until the AWS credentials expire.", &[]);
+const UPSTREAM_ADDRESSES: Said = Said(
+    "sagegate_upstream_addresses",
+    "SageMaker's addresses; closed ones are left alone for a while.",
+    &["state"],
+);
+const UPSTREAM_RETRIES: Said = Said(
+    "sagegate_upstream_retries_total",
+    "Calls that could not be sent and were to be tried again, by whether the budget allowed it.",
+    &["result"],
+);
 const RELOADS: Said = Said("sagegate_reloads_total", "Configuration reloads.", &["result"]);
 const AUDIT_EVENTS: Said =
     Said("sagegate_audit_events_total", "Audit events by sink and result.", &["sink", "result"]);

@@ -1,6 +1,5 @@
-//! The connections to SageMaker and the sending over them.
+//! The sending of calls to SageMaker, and the connections that are kept for it.
 
-use std::io::BufReader;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,23 +9,28 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::{ClientConfig, RootCertStore};
+use prometheus::IntCounter;
 
+use super::addresses::{AddressCounts, Pick};
+use super::budget::Budget;
+use super::connect::Connector;
 use super::headers::{INVOKED_VARIANT, REQUEST_ID, passed};
+use super::resolve::Destinations;
 use super::{Config, Payload, Relay, Route, RouteError, SignError, Signed, Timeouts, sign};
 use crate::aws::Credentials;
 use crate::limits::Admitted;
 use crate::names::RequestId;
+use crate::telemetry::metrics::Metrics;
 
 /// Below the minute after which load balancers commonly close an idle connection.
 const POOL_IDLE: Duration = Duration::from_secs(50);
-/// Idle connections kept: as many as requests are served at once by a busy gateway.
+/// Idle connections kept to each address: as many as requests are served at once by a busy
+/// gateway.
 const POOL_SIZE: usize = 512;
-const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
+/// Of a call that could not be sent: to three addresses, if there are as many.
+const MOST_TRIES: u32 = 3;
 
 /// The way to SageMaker. Cloning shares its connections.
 #[derive(Clone, Debug)]
@@ -36,8 +40,18 @@ pub struct Upstream(Arc<Shared>);
 struct Shared {
     config: Config,
     route: Route,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
+    destinations: Destinations,
+    budget: Budget,
+    retries: Retries,
     credentials: Credentials,
+}
+
+/// `sagegate_upstream_retries_total`, by whether the budget had one left.
+#[derive(Debug)]
+struct Retries {
+    allowed: IntCounter,
+    denied: IntCounter,
 }
 
 /// SageMaker's answer: its head as the caller may see it, and its body on the way.
@@ -65,20 +79,24 @@ impl Answer {
 /// Why no answer came.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
+    #[error("SageMaker's name `{0}` cannot be resolved")]
+    Unresolved(String),
     #[error("SageMaker cannot be reached: {0}")]
-    Connect(#[source] hyper_util::client::legacy::Error),
+    Connect(#[source] Error),
     #[error("SageMaker sent no answer within {} s", .0.as_secs())]
     TooSlow(Duration),
     #[error("the connection to SageMaker broke before an answer came: {0}")]
-    Broken(#[source] hyper_util::client::legacy::Error),
+    Broken(#[source] Error),
     #[error("SageMaker's answer has no framing, so its end could not be told from a break")]
     Unframed,
+    #[error("the call has no URI: {0}")]
+    Uri(#[from] http::Error),
 }
 
 impl SendError {
     /// Whether it is certain that nothing of the call went out.
     fn unsent(&self) -> bool {
-        matches!(self, Self::Connect(_))
+        matches!(self, Self::Unresolved(_) | Self::Connect(_) | Self::Uri(_))
     }
 }
 
@@ -91,18 +109,31 @@ pub enum UpstreamError {
     Ca,
     #[error("TLS to SageMaker cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
+    #[error("SageMaker's host is no name that a certificate can have: {0}")]
+    Name(#[from] rustls::pki_types::InvalidDnsNameError),
 }
 
 impl Upstream {
-    /// Resolves the route and trusts the platform's roots, or those given. Connects to
-    /// nothing yet.
+    /// Resolves the route, trusts the platform's roots or those given, and begins to resolve
+    /// the host's name. Connects to nothing yet. Needs a tokio runtime.
     ///
     /// # Errors
     /// When the route or the certificates cannot be used.
-    pub fn new(config: Config, credentials: Credentials) -> Result<Self, UpstreamError> {
+    pub fn new(
+        config: Config,
+        credentials: Credentials,
+        metrics: &Metrics,
+    ) -> Result<Self, UpstreamError> {
         let route = Route::resolve(&config)?;
-        let client = client(&config)?;
-        Ok(Self(Arc::new(Shared { config, route, client, credentials })))
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .pool_max_idle_per_host(POOL_SIZE)
+            .build(Connector::new(&config, &route)?);
+        let destinations = Destinations::follow(&route, config.dns_refresh);
+        let (budget, retries) = (Budget::new(Instant::now()), Retries::new(metrics));
+        let shared = Shared { config, route, client, destinations, budget, retries, credentials };
+        Ok(Self(Arc::new(shared)))
     }
 
     pub fn config(&self) -> &Config {
@@ -115,6 +146,11 @@ impl Upstream {
 
     pub fn credentials(&self) -> &Credentials {
         &self.0.credentials
+    }
+
+    /// The addresses that SageMaker's name stands for.
+    pub fn addresses(&self) -> AddressCounts {
+        self.0.destinations.counts()
     }
 
     /// Signs an admitted call over its whole body.
@@ -144,15 +180,15 @@ impl Upstream {
     ///
     /// # Errors
     /// When no answer came; see [`SendError`]. A call is tried again only when no connection
-    /// could be made, or when a pooled one was closed before a byte of the call was written
-    /// (which the client itself does). What a call that never went out took of its rates is
-    /// given back.
+    /// could be made, at another address and within the budget; or when a pooled one was
+    /// closed before a byte of the call was written (which the client itself does). What a
+    /// call that never went out took of its rates is given back.
     pub async fn send(&self, signed: Signed) -> Result<Answer, SendError> {
         let timeouts = self.0.config.timeouts;
         let head = tokio::time::timeout(timeouts.response_head, self.attempt(&signed)).await;
         let mut admitted = signed.into_admitted();
         match head.unwrap_or(Err(SendError::TooSlow(timeouts.response_head))) {
-            Ok(response) => Ok(answer(response, timeouts, admitted)),
+            Ok((response, pick)) => Ok(answer(response, pick, timeouts, admitted)),
             Err(error) => {
                 if error.unsent() {
                     admitted.give_back(Instant::now());
@@ -162,22 +198,61 @@ impl Upstream {
         }
     }
 
-    async fn attempt(&self, signed: &Signed) -> Result<Response<Incoming>, SendError> {
-        let first = self.0.client.request(signed.request()).await;
-        let response = match first {
-            Err(error) if error.is_connect() => self.0.client.request(signed.request()).await,
-            other => other,
-        };
-        let response = response.map_err(|error| {
-            if error.is_connect() { SendError::Connect(error) } else { SendError::Broken(error) }
-        })?;
-        if framed(&response) { Ok(response) } else { Err(SendError::Unframed) }
+    async fn attempt(&self, signed: &Signed) -> Result<(Response<Incoming>, Pick), SendError> {
+        let Shared { budget, retries, .. } = &*self.0;
+        budget.earn();
+        for _ in 1..MOST_TRIES {
+            match self.attempt_once(signed).await {
+                Err(SendError::Connect(error)) => {
+                    if !budget.spend(Instant::now()) {
+                        retries.denied.inc();
+                        return Err(SendError::Connect(error));
+                    }
+                    retries.allowed.inc();
+                }
+                settled => return settled,
+            }
+        }
+        self.attempt_once(signed).await
+    }
+
+    /// Sends the call to one address, and tells what that says about the address.
+    async fn attempt_once(&self, signed: &Signed) -> Result<(Response<Incoming>, Pick), SendError> {
+        let Shared { config, route, client, destinations, .. } = &*self.0;
+        let pick = destinations.pick(config.timeouts.connect).await;
+        let pick = pick.ok_or_else(|| SendError::Unresolved(route.host().to_owned()))?;
+        match client.request(signed.request(route, pick.authority())?).await {
+            Ok(response) => {
+                pick.answered();
+                if framed(&response) { Ok((response, pick)) } else { Err(SendError::Unframed) }
+            }
+            Err(error) if error.is_connect() => {
+                pick.unreachable(Instant::now());
+                Err(SendError::Connect(error))
+            }
+            Err(error) => {
+                pick.broke(Instant::now());
+                Err(SendError::Broken(error))
+            }
+        }
     }
 }
 
-fn answer(response: Response<Incoming>, timeouts: Timeouts, admitted: Admitted) -> Answer {
+impl Retries {
+    fn new(metrics: &Metrics) -> Self {
+        let counter = |result| metrics.upstream_retries.with_label_values(&[result]);
+        Self { allowed: counter("allowed"), denied: counter("denied") }
+    }
+}
+
+fn answer(
+    response: Response<Incoming>,
+    pick: Pick,
+    timeouts: Timeouts,
+    admitted: Admitted,
+) -> Answer {
     let (head, body) = response.into_parts();
-    let body = Relay::new(body, timeouts);
+    let body = Relay::new(body, pick, timeouts);
     Answer { status: head.status, headers: passed(head.headers), body, admitted }
 }
 
@@ -192,53 +267,6 @@ fn framed<B: Body>(response: &Response<B>) -> bool {
     };
     !response.status().is_informational()
         && (response.body().size_hint().exact().is_some() || chunked())
-}
-
-fn client(
-    config: &Config,
-) -> Result<Client<HttpsConnector<HttpConnector>, Full<Bytes>>, UpstreamError> {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(config.timeouts.connect));
-    tcp.set_keepalive(Some(TCP_KEEPALIVE));
-    let tls = HttpsConnectorBuilder::new()
-        .with_tls_config(tls(config)?)
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(tcp);
-    Ok(Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(POOL_IDLE)
-        .pool_max_idle_per_host(POOL_SIZE)
-        .build(tls))
-}
-
-fn tls(config: &Config) -> Result<ClientConfig, UpstreamError> {
-    let mut roots = RootCertStore::empty();
-    match &config.ca {
-        Some(pem) => {
-            use rustls::pki_types::CertificateDer;
-            use rustls::pki_types::pem::PemObject;
-            for certificate in CertificateDer::pem_reader_iter(BufReader::new(pem.as_slice())) {
-                let certificate = certificate.map_err(|_| UpstreamError::Ca)?;
-                roots.add(certificate).map_err(|_| UpstreamError::Ca)?;
-            }
-            if roots.is_empty() {
-                return Err(UpstreamError::Ca);
-            }
-        }
-        // An empty set is no fault here: a `runtime_url` over loopback needs none, and
-        // every TLS connection would fail with its reason.
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Timeouts;
+use super::addresses::Pick;
 
 /// Why an answer broke off. The caller then sees its connection break as well, never an
 /// answer that looks complete.
@@ -28,6 +29,8 @@ pub enum RelayError {
 #[derive(Debug)]
 pub struct Relay {
     inner: Incoming,
+    /// The call is on its way to this address until the answer ends.
+    _pick: Pick,
     timeouts: Timeouts,
     started: Instant,
     last: Instant,
@@ -38,9 +41,9 @@ pub struct Relay {
 }
 
 impl Relay {
-    pub(super) fn new(inner: Incoming, timeouts: Timeouts) -> Self {
+    pub(super) fn new(inner: Incoming, pick: Pick, timeouts: Timeouts) -> Self {
         let now = Instant::now();
-        Self { inner, timeouts, started: now, last: now, alarm: None, found: None }
+        Self { inner, _pick: pick, timeouts, started: now, last: now, alarm: None, found: None }
     }
 
     /// The whole body, if all of it is here already, as it is for a small answer that came

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_sagemakerruntime::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
 use http::Uri;
 use http::header::HeaderValue;
-use http::uri::{Authority, Scheme};
+use http::uri::{Authority, PathAndQuery, Scheme};
 
 /// What the operator chose.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Config {
     pub dual_stack: bool,
     /// PEM certificates to trust instead of the platform's.
     pub ca: Option<Vec<u8>>,
+    /// Between two resolutions of the host's name.
+    pub dns_refresh: Duration,
     pub timeouts: Timeouts,
 }
 
@@ -100,13 +102,23 @@ impl Route {
         Ok(Self { scheme, authority, host })
     }
 
-    /// The absolute URI of `path` here.
-    pub(super) fn uri(&self, path: &str) -> Result<Uri, http::Error> {
+    /// The URI of `path` at one of the host's addresses.
+    pub(super) fn uri(&self, address: &Authority, path: &PathAndQuery) -> Result<Uri, http::Error> {
         Uri::builder()
             .scheme(self.scheme.clone())
-            .authority(self.authority.clone())
-            .path_and_query(path)
+            .authority(address.clone())
+            .path_and_query(path.clone())
             .build()
+    }
+
+    /// The host alone, as DNS and certificates have it: an IPv6 address without brackets.
+    pub(super) fn name(&self) -> &str {
+        self.authority.host().trim_start_matches('[').trim_end_matches(']')
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        let usual = if self.scheme == Scheme::HTTPS { 443 } else { 80 };
+        self.authority.port_u16().unwrap_or(usual)
     }
 
     /// The `Host` header's value, which is signed.
@@ -164,6 +176,7 @@ mod tests {
             fips: false,
             dual_stack: false,
             ca: None,
+            dns_refresh: Duration::from_secs(15),
             timeouts: Timeouts::default(),
         }
     }
@@ -193,7 +206,10 @@ mod tests {
         };
         let good = with("https://vpce-1.example.com:443/").unwrap();
         assert_eq!(good.host_value(), "vpce-1.example.com");
+        assert_eq!((good.name(), good.port()), ("vpce-1.example.com", 443));
         assert_eq!(with("http://127.0.0.1:8080").unwrap().host_value(), "127.0.0.1:8080");
+        let six = with("http://[::1]").unwrap();
+        assert_eq!((six.name(), six.port()), ("::1", 80));
         for bad in ["example.com", "ftp://a", "https://a/path", "https://u@a", "https://", "/x", ""]
         {
             assert!(with(bad).is_err(), "{bad}");

@@ -4,7 +4,8 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
-use http::{Method, Request, Uri};
+use http::uri::{Authority, PathAndQuery};
+use http::{Method, Request};
 use http_body_util::Full;
 
 use super::headers::{Headers, to_sign};
@@ -26,7 +27,7 @@ pub struct Signed {
 /// The target and the headers, the signature's among them.
 #[derive(Debug)]
 pub(super) struct SignedHead {
-    uri: Uri,
+    path: PathAndQuery,
     headers: Headers,
 }
 
@@ -36,7 +37,7 @@ pub enum SignError {
     NoCredentials,
     #[error("the call cannot be signed: {0}")]
     Signing(#[from] SigningError),
-    #[error("the call has no URI: {0}")]
+    #[error("the call has no path: {0}")]
     Uri(#[from] http::Error),
 }
 
@@ -51,7 +52,6 @@ pub(super) fn head(
     now: SystemTime,
 ) -> Result<SignedHead, SignError> {
     let path = call.path();
-    let uri = route.uri(&path)?;
     let mut headers = to_sign(call, route, id);
     let identity = credentials.current(now).ok_or(SignError::NoCredentials)?;
     let head = Head {
@@ -62,7 +62,8 @@ pub(super) fn head(
     };
     let added = sigv4::sign(head, &identity, region, now)?;
     headers.extend(added);
-    Ok(SignedHead { uri, headers })
+    let path = PathAndQuery::try_from(path).map_err(http::Error::from)?;
+    Ok(SignedHead { path, headers })
 }
 
 impl Signed {
@@ -75,11 +76,16 @@ impl Signed {
         self.admitted
     }
 
-    /// The request to send; a second one is made only when nothing of the first went out.
-    pub(super) fn request(&self) -> Request<Full<Bytes>> {
+    /// The request to send to this address of the route; a second one is made only when
+    /// nothing of the first went out. The signed `Host` names the route's host all the same.
+    pub(super) fn request(
+        &self,
+        route: &Route,
+        address: &Authority,
+    ) -> Result<Request<Full<Bytes>>, http::Error> {
         let mut request = Request::new(Full::new(self.payload.bytes().clone()));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.head.uri.clone();
+        *request.uri_mut() = route.uri(address, &self.head.path)?;
         let headers = request.headers_mut();
         headers.reserve(self.head.headers.len() + 1);
         // hyper leaves a length of 0 unsaid, and SageMaker must not have to guess.
@@ -87,6 +93,6 @@ impl Signed {
         for (name, value) in &self.head.headers {
             headers.insert(name.clone(), value.clone());
         }
-        request
+        Ok(request)
     }
 }

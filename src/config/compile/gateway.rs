@@ -115,6 +115,7 @@ pub(in crate::config) fn aws(
         fips: aws.fips,
         dual_stack: aws.dual_stack,
         ca,
+        dns_refresh: not_zero(&here.key("dns_refresh"), aws.dns_refresh.0),
         timeouts: timeouts(&here.key("timeouts"), &aws.timeouts),
     }
 }

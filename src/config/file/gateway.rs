@@ -122,7 +122,7 @@ impl Default for Admin {
 }
 
 /// Where calls go on to, and how long that may take.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Aws {
     /// Default: the AWS chain's (AWS_REGION, profile, instance metadata).
@@ -135,7 +135,26 @@ pub struct Aws {
     pub dual_stack: bool,
     /// PEM roots to trust for the upstream instead of the system's.
     pub ca: Option<PathBuf>,
+    /// How often the host's name is resolved. An address that DNS names no longer is used
+    /// for four times as long.
+    pub dns_refresh: Span,
     pub timeouts: Timeouts,
+}
+
+impl Default for Aws {
+    fn default() -> Self {
+        Self {
+            region: None,
+            runtime_url: None,
+            fips: false,
+            dual_stack: false,
+            ca: None,
+            // AWS's answers hold for a minute: a changed one is seen soon, and every one of
+            // a name with many addresses is used for as long as it holds.
+            dns_refresh: Span::seconds(15),
+            timeouts: Timeouts::default(),
+        }
+    }
 }
 
 /// How long each step of an upstream call may take.

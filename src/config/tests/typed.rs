@@ -181,13 +181,14 @@ fn aws() -> impl Strategy<Value = Aws> {
         stream_idle: s.2,
         stream: s.3,
     });
-    (names, any::<(bool, bool)>(), timeouts).prop_map(
-        |((region, runtime_url, ca), (fips, dual_stack), timeouts)| Aws {
+    (names, any::<(bool, bool)>(), span(), timeouts).prop_map(
+        |((region, runtime_url, ca), (fips, dual_stack), dns_refresh, timeouts)| Aws {
             region,
             runtime_url,
             fips,
             dual_stack,
             ca,
+            dns_refresh,
             timeouts,
         },
     )
