@@ -23,6 +23,9 @@ const AHEAD: Duration = Duration::from_mins(10);
 const RECHECK: Duration = Duration::from_mins(5);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(30);
+/// How often, while waiting, the time of day is looked at: a clock that was set forward
+/// brings the expiry nearer than it was.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// Where credentials come from.
 #[derive(Clone, Debug)]
@@ -121,8 +124,20 @@ async fn refresh_until_dropped(
                 backoff(failures)
             }
         };
+        let clock = shared.clock.clone();
         drop(shared);
-        tokio::time::sleep(wait).await;
+        sleep(wait, &clock).await;
+    }
+}
+
+/// For `wait`, or until so much has passed by the time of day.
+async fn sleep(wait: Duration, clock: &Clock) {
+    let due = clock.now() + wait;
+    let mut left = wait;
+    while !left.is_zero() && clock.now() < due {
+        let step = left.min(LOOK);
+        tokio::time::sleep(step).await;
+        left -= step;
     }
 }
 
@@ -213,6 +228,24 @@ mod tests {
         tokio::time::advance(LAST_RETRY).await;
         turns().await;
         assert!(key(&credentials, at(3601)).is_some_and(|key| key != "AKID0"), "recovered");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_was_set_forward_makes_them_be_fetched_within_seconds() {
+        let clock = Clock::manual(at(0));
+        let source =
+            Numbered { clock: clock.clone(), calls: Arc::default(), failing: Arc::default() };
+        let provider = Source::Provider(SharedCredentialsProvider::new(source));
+        let credentials = Credentials::start(provider, "us-east-1", clock.clone()).await;
+        turns().await;
+        assert_eq!(key(&credentials, at(0)).as_deref(), Some("AKID0"));
+        tokio::time::advance(LOOK).await;
+        turns().await;
+        assert_eq!(key(&credentials, at(0)).as_deref(), Some("AKID0"), "not without a reason");
+        clock.set(at(3500));
+        tokio::time::advance(LOOK).await;
+        turns().await;
+        assert_eq!(key(&credentials, at(3500)).as_deref(), Some("AKID1"));
     }
 
     #[test]

@@ -31,7 +31,8 @@ const UNKNOWN_KEY_WAITERS: usize = 256;
 /// The first pause after a failed fetch; it doubles from there.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(60);
-/// How often the age is written to its gauge while nothing else happens.
+/// How often, between two fetches, the age is written to its gauge and the time of day looked
+/// at: a clock that was set forward makes keys old at once.
 const AGE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// One issuer's keys.
@@ -265,6 +266,7 @@ async fn keep_current(store: Weak<KeyStore>) {
         let Some(this) = store.upgrade() else { return };
         failures = if this.refresh().await { 0 } else { failures + 1 };
         let mut left = pause(failures, this.config.jwks_refresh, random());
+        let due = this.clock.now() + left;
         drop(this);
         while !left.is_zero() {
             let step = left.min(AGE_INTERVAL);
@@ -272,6 +274,9 @@ async fn keep_current(store: Weak<KeyStore>) {
             left -= step;
             let Some(this) = store.upgrade() else { return };
             this.write_age();
+            if this.clock.now() >= due {
+                break;
+            }
         }
     }
 }

@@ -238,6 +238,22 @@ async fn a_started_authenticator_keeps_fetching() {
 }
 
 #[tokio::test]
+async fn a_clock_that_was_set_forward_makes_the_keys_be_fetched_anew_within_seconds() {
+    let world = World::cold(|config| config.jwks_max_stale = Duration::from_mins(30)).await;
+    world.authenticator.start();
+    world.idp.until_asked(KEYS, 1).await;
+    while world.authenticator.ready().is_err() {
+        tokio::task::yield_now().await;
+    }
+    world.clock.set(at(NOW + 3600));
+    assert!(world.authenticator.ready().is_err(), "for all that can be said they are stale");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(11)).await;
+    tokio::time::resume();
+    world.idp.until_asked(KEYS, 2).await;
+}
+
+#[tokio::test]
 async fn keys_come_from_the_configured_url_without_discovery() {
     let world = World::cold(|config| {
         config.jwks_url = Some(format!("{}/keys", config.url));
