@@ -134,7 +134,8 @@ def _conclude(reports: list[dict], undocumented: list[str], seconds: float) -> i
     for report in reports:
         print(f"{report['name']}: {report['fault']}")
         for line in report["promises"]:
-            print(f"   {'kept' if line['kept'] else 'BROKEN':<7} {line['promise']} [{line['seen']}]")
+            word = "kept" if line["kept"] else "BROKEN"
+            print(f"   {word:<7} {line['promise']} [{line['seen']}]")
     promises = [line for report in reports for line in report["promises"]]
     broken = sum(not line["kept"] for line in promises)
     counts = f"{len(reports)} scenarios, {len(promises)} promises, {broken} broken"

@@ -1,10 +1,12 @@
 """A gateway and its surroundings, for one scenario."""
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self, TypeVar
 
 from harness.issuer import ChaosIssuer
+from harness.shim import Shim
 from harness.traffic import Traffic
 from support import http
 from support.clients import REGION
@@ -39,12 +41,23 @@ class House:
         """Keeps a part of the surroundings until the scenario's end."""
         return self._open.enter_context(part)
 
+    def callback(self, undo: Callable[[], object]) -> None:
+        """Undoes something at the scenario's end."""
+        self._open.callback(undo)
+
     @property
     def standin(self) -> StandIn:
         """SageMaker as it should be: started on first use."""
         if not hasattr(self, "_standin"):
             self._standin = self.enter(StandIn(OWN, REGION))
         return self._standin
+
+    @property
+    def shim(self) -> Shim:
+        """Faults of the machine, for gateways that are given its `environment`."""
+        if not hasattr(self, "_shim"):
+            self._shim = self.enter(Shim(self._directory))
+        return self._shim
 
     def config(self, **sections: dict) -> dict:
         """A gateway's configuration; `sections` are merged into it key by key."""
