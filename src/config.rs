@@ -31,7 +31,7 @@ mod yaml;
 pub use expand::Environment;
 pub use fault::{Fault, Faults, Position};
 pub use load::{load, load_texts};
-pub use loaded::{AwsConfig, Loaded, LogConfig, ServerConfig, Source};
+pub use loaded::{AdminConfig, AwsConfig, Loaded, LogConfig, ServerConfig, Source};
 pub use reload::Watch;
 
 #[cfg(test)]

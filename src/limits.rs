@@ -19,6 +19,7 @@ mod local;
 
 pub use admitted::{Admitted, OverLimit};
 pub use bytes::{BodyGuard, BodyMemory};
+pub use concurrency::{Concurrency, Slot};
 pub use local::{Limit, Limits, TeamLimits};
 
 #[cfg(test)]

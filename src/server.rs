@@ -5,13 +5,21 @@
 //! even that is on record). Invariant: a bounded number of connections, each of which ends
 //! when it is idle too long, when its TLS handshake takes too long, or when the server drains.
 
+mod bounds;
 mod connection;
+mod descriptors;
 mod drain;
+pub mod frames;
+pub mod framing;
 mod idle;
 mod listener;
+mod places;
 mod tls;
+mod wire;
 
+pub use bounds::{Bounds, Timeouts};
 pub use connection::{Handler, Malformed, Peer};
+pub use descriptors::sockets;
 pub use drain::Drain;
 pub use listener::Server;
 pub use tls::{Tls, TlsError, TlsFiles};

@@ -38,7 +38,7 @@ const RANKS: [(&str, u8); 17] = [
 ];
 
 /// Files, or whole folders, that decide from their parameters alone.
-const PURE: [&str; 25] = [
+const PURE: [&str; 27] = [
     "audit/event.rs",
     "audit/json.rs",
     "audit/render.rs",
@@ -59,6 +59,8 @@ const PURE: [&str; 25] = [
     "policy/",
     "sagemaker.rs",
     "sagemaker/",
+    "server/frames.rs",
+    "server/framing.rs",
     "upstream/addresses.rs",
     "upstream/budget.rs",
     "upstream/headers.rs",

@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz`, `/metrics`.
+//! `/livez`, `/readyz`, `/metrics`; and the first two alone, for probes.
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
@@ -17,6 +17,12 @@ pub struct Admin {
     metrics: Metrics,
 }
 
+/// Answers probes from anywhere: whether, and never why.
+#[derive(Clone, Debug)]
+pub struct Probes {
+    health: Health,
+}
+
 type Page = Response<Full<Bytes>>;
 
 impl Admin {
@@ -24,26 +30,9 @@ impl Admin {
         Self { health, metrics }
     }
 
-    fn page(&self, method: &Method, path: &str) -> Page {
-        if method != Method::GET && method != Method::HEAD {
-            return read_only();
-        }
-        match path {
-            // Being answered at all is what it says.
-            "/livez" => page(StatusCode::OK, "ok\n".to_owned()),
-            "/readyz" => self.ready(),
-            "/metrics" => self.metrics(),
-            _ => page(StatusCode::NOT_FOUND, "here are /livez, /readyz and /metrics\n".to_owned()),
-        }
-    }
-
     fn ready(&self) -> Page {
         let faults = self.health.faults();
-        if faults.is_empty() {
-            page(StatusCode::OK, "ok\n".to_owned())
-        } else {
-            page(StatusCode::SERVICE_UNAVAILABLE, faults.join("\n") + "\n")
-        }
+        if faults.is_empty() { ok() } else { unready(faults.join("\n") + "\n") }
     }
 
     fn metrics(&self) -> Page {
@@ -67,18 +56,68 @@ impl Admin {
     }
 }
 
+impl Probes {
+    pub fn new(health: Health) -> Self {
+        Self { health }
+    }
+}
+
 const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4");
 
 impl Handler for Admin {
     type Body = Full<Bytes>;
 
     async fn handle(&self, request: Request<Incoming>, _: Peer) -> Page {
-        self.page(request.method(), request.uri().path())
+        read(&request).unwrap_or_else(|path| match path {
+            // Being answered at all is what it says.
+            "/livez" => ok(),
+            "/readyz" => self.ready(),
+            "/metrics" => self.metrics(),
+            _ => unknown("here are /livez, /readyz and /metrics\n"),
+        })
     }
 
     fn malformed(&self, peer: Peer, fault: Malformed) {
         tracing::debug!(peer = %peer.address, ?fault, "not a request, on the admin listener");
     }
+}
+
+impl Handler for Probes {
+    type Body = Full<Bytes>;
+
+    async fn handle(&self, request: Request<Incoming>, _: Peer) -> Page {
+        read(&request).unwrap_or_else(|path| match path {
+            "/livez" => ok(),
+            "/readyz" if self.health.faults().is_empty() => ok(),
+            "/readyz" => unready("not ready\n".to_owned()),
+            _ => unknown("here are /livez and /readyz\n"),
+        })
+    }
+
+    fn malformed(&self, peer: Peer, fault: Malformed) {
+        tracing::debug!(peer = %peer.address, ?fault, "not a request, on the probes' listener");
+    }
+}
+
+/// The page that is asked for, or the answer to whoever does not read.
+fn read(request: &Request<Incoming>) -> Result<Page, &str> {
+    let method = request.method();
+    if method == Method::GET || method == Method::HEAD {
+        return Err(request.uri().path());
+    }
+    Ok(read_only())
+}
+
+fn ok() -> Page {
+    page(StatusCode::OK, "ok\n".to_owned())
+}
+
+fn unready(why: String) -> Page {
+    page(StatusCode::SERVICE_UNAVAILABLE, why)
+}
+
+fn unknown(here: &str) -> Page {
+    page(StatusCode::NOT_FOUND, here.to_owned())
 }
 
 /// RFC 9110 §15.5.6: a 405 says what is allowed.

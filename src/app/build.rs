@@ -2,13 +2,15 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::aws::{Credentials, Source, default_region};
 use crate::config::{AwsConfig, Loaded};
 use crate::identity::{Authenticator, IdentityError};
-use crate::limits::{BodyMemory, Limits};
-use crate::server::{Server, Tls, TlsError, TlsFiles};
+use crate::limits::{BodyMemory, Concurrency, Limits};
+use crate::server::{self, Bounds, Server, Tls, TlsError, TlsFiles};
 use crate::snapshot::Snapshot;
 use crate::telemetry::clock::Clock;
 use crate::telemetry::metrics::Metrics;
@@ -56,10 +58,12 @@ pub(super) async fn snapshot(
     let upstream = upstream(loaded.aws, previous.map(|p| &p.upstream), ground).await?;
     let bodies = BodyLimits {
         max: loaded.max_body,
+        time: loaded.body_timeout,
         memory: body_memory(loaded.body_memory, previous.map(|p| &p.bodies.memory)),
     };
     let limits = Limits::new(loaded.limits, previous.map(|p| &p.limits), metrics);
-    Ok(Snapshot { identity, policy: loaded.policy, limits, bodies, upstream })
+    let requests = requests(loaded.requests, previous.map(|p| &p.requests));
+    Ok(Snapshot { requests, identity, policy: loaded.policy, limits, bodies, upstream })
 }
 
 /// Bodies that are in memory now count on, unless the bound itself changed.
@@ -67,6 +71,17 @@ fn body_memory(bytes: u64, previous: Option<&BodyMemory>) -> BodyMemory {
     match previous {
         Some(same) if same.capacity() == bytes => same.clone(),
         _ => BodyMemory::new(bytes),
+    }
+}
+
+/// Requests that are open now count on, unless the bound changed. Each needs a socket to
+/// SageMaker, so there are never more than the limit on open files has for them.
+fn requests(most: NonZeroU32, previous: Option<&Arc<Concurrency>>) -> Arc<Concurrency> {
+    let sockets = u32::try_from(server::sockets(most.get() as usize)).unwrap_or(most.get());
+    let most = NonZeroU32::new(sockets).unwrap_or(NonZeroU32::MIN);
+    match previous {
+        Some(same) if same.limit() == most.get() => Arc::clone(same),
+        _ => Concurrency::new(most),
     }
 }
 
@@ -101,8 +116,15 @@ async fn upstream(
     Ok(Upstream::new(config, credentials, &ground.metrics)?)
 }
 
-pub(super) async fn bind(address: SocketAddr, tls: Option<Tls>) -> Result<Server, StartError> {
-    let bound = Server::bind(address, tls).await;
+/// A listener by its name in the metrics.
+pub(super) async fn bind(
+    name: &'static str,
+    address: SocketAddr,
+    tls: Option<Tls>,
+    bounds: Bounds,
+    metrics: &Metrics,
+) -> Result<Server, StartError> {
+    let bound = Server::bind(name, address, tls, bounds, metrics).await;
     bound.map_err(|source| StartError::Bind { address, source })
 }
 

@@ -7,8 +7,8 @@ use arc_swap::ArcSwap;
 
 use super::build::{Ground, StartError, snapshot};
 use crate::audit::JournalConfig;
-use crate::config::Loaded;
-use crate::server::Tls;
+use crate::config::{AdminConfig, Loaded};
+use crate::server::{Bounds, Tls};
 use crate::snapshot::Snapshot;
 
 /// What a reload starts from.
@@ -24,7 +24,8 @@ pub(super) struct Reloader {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fixed {
     listen: SocketAddr,
-    admin: SocketAddr,
+    bounds: Bounds,
+    admin: AdminConfig,
     journal: JournalConfig,
     tls: bool,
 }
@@ -33,6 +34,7 @@ impl Fixed {
     pub(super) fn of(loaded: &Loaded) -> Self {
         Self {
             listen: loaded.server.listen,
+            bounds: loaded.server.bounds,
             admin: loaded.admin,
             journal: loaded.journal.clone(),
             tls: loaded.server.tls.is_some(),
@@ -44,8 +46,9 @@ impl Reloader {
     pub(super) async fn reload(&self, loaded: Loaded) -> Result<(), StartError> {
         if Fixed::of(&loaded) != self.fixed {
             tracing::warn!(
-                "`server.listen`, turning `server.tls` on or off, `admin` and `audit` \
-                 apply at the next start"
+                "`server.listen`, what `server.bounds` and `server.timeouts` say of \
+                 connections, turning `server.tls` on or off, `admin` and `audit` apply at \
+                 the next start"
             );
         }
         let files = loaded.server.tls.clone();

@@ -9,12 +9,12 @@ use tokio::task::JoinHandle;
 
 use super::build::{Ground, StartError, bind, snapshot, tls};
 use super::reload::{Fixed, Reloader};
-use crate::admin::{Admin, Health};
+use crate::admin::{Admin, Health, Probes};
 use crate::audit::{Instance, Journal};
 use crate::aws::Source;
 use crate::config::Loaded;
 use crate::gateway::Gateway;
-use crate::server::Drain;
+use crate::server::{Bounds, Drain, Server};
 use crate::telemetry::clock::Clock;
 use crate::telemetry::metrics::Metrics;
 
@@ -32,6 +32,7 @@ pub struct Options {
 pub struct App {
     address: SocketAddr,
     admin_address: SocketAddr,
+    probes_address: Option<SocketAddr>,
     stop_admin: Drain,
     gateway: JoinHandle<()>,
     admin: JoinHandle<()>,
@@ -63,8 +64,14 @@ impl App {
     pub async fn start(loaded: Loaded, options: Options) -> Result<Self, StartError> {
         let Options { credentials: source, metrics, instance } = options;
         let tls = tls(loaded.server.tls.as_ref())?;
-        let server = bind(loaded.server.listen, tls.clone()).await?;
-        let admin_server = bind(loaded.admin, None).await?;
+        let (listen, bounds) = (loaded.server.listen, loaded.server.bounds);
+        let server = bind("calls", listen, tls.clone(), bounds, &metrics).await?;
+        let own = Bounds::default();
+        let admin_server = bind("admin", loaded.admin.listen, None, own, &metrics).await?;
+        let probe_server = match loaded.admin.probes {
+            Some(address) => Some(bind("probes", address, None, own, &metrics).await?),
+            None => None,
+        };
         let directory = loaded.journal.directory.clone().unwrap_or_default();
         let journal = Journal::open(loaded.journal.clone(), instance, &metrics)
             .map_err(|source| StartError::Journal { directory, source })?;
@@ -82,12 +89,17 @@ impl App {
             drain: drain.clone(),
         };
         let gateway = Gateway::new(Arc::clone(&current), journal, Clock::System, &metrics);
+        let probes = Probes::new(health.clone());
         let admin = Admin::new(health.clone(), metrics);
         Ok(Self {
             address: server.address(),
             admin_address: admin_server.address(),
             gateway: tokio::spawn(server.serve(gateway, drain)),
-            admin: tokio::spawn(admin_server.serve(admin, stop_admin.clone())),
+            probes_address: probe_server.as_ref().map(Server::address),
+            admin: tokio::spawn(operators(
+                admin_server.serve(admin, stop_admin.clone()),
+                probe_server.map(|server| server.serve(probes, stop_admin.clone())),
+            )),
             stop_admin,
             health,
             drain_timeout,
@@ -103,6 +115,11 @@ impl App {
     /// Where `/livez`, `/readyz` and `/metrics` are.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
+    }
+
+    /// Where `/livez` and `/readyz` are alone, if `admin.probes` says so.
+    pub fn probes_address(&self) -> Option<SocketAddr> {
+        self.probes_address
     }
 
     /// What `/readyz` is answered from.
@@ -140,5 +157,13 @@ impl App {
             (Err(_), Ok(())) => Drained::CutOff,
             (Ok(_), Ok(())) => Drained::Clean,
         }
+    }
+}
+
+/// The operator's listeners, to the end of both.
+async fn operators(admin: impl Future<Output = ()>, probes: Option<impl Future<Output = ()>>) {
+    match probes {
+        None => admin.await,
+        Some(probes) => drop(tokio::join!(admin, probes)),
     }
 }

@@ -7,6 +7,7 @@
 pub mod access;
 pub mod gateway;
 mod named;
+mod server;
 mod units;
 
 pub use named::Named;

@@ -180,6 +180,7 @@ fn compile<'a>(
     rules: Option<Rules>,
 ) -> Option<Loaded> {
     let server = gateway::server(at, file, sources);
+    let (requests, body_timeout) = gateway::requests(at, &file.server);
     let aws = gateway::aws(at, file, sources);
     let issuers = issuers::issuers(at, file, sources);
     let (admin, journal) = (gateway::admin(at, file), gateway::journal(at, &file.audit, sources));
@@ -192,6 +193,8 @@ fn compile<'a>(
         server,
         max_body: file.server.max_body.0,
         body_memory: file.server.body_memory.0,
+        body_timeout,
+        requests,
         drain_timeout: file.server.drain_timeout.0,
         workers: file.server.workers,
         admin,

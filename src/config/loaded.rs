@@ -3,7 +3,7 @@
 //! Invariant: a `Loaded` exists only if neither file had a fault.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::identity::IssuerConfig;
 use crate::limits::TeamLimits;
 use crate::policy::Access;
 use crate::policy::Policy;
-use crate::server::TlsFiles;
+use crate::server::{Bounds, TlsFiles};
 use crate::telemetry::log;
 use crate::upstream::Timeouts;
 
@@ -28,8 +28,11 @@ pub struct Loaded {
     pub drain_timeout: Duration,
     /// Threads that serve requests; one per core if it is not said.
     pub workers: Option<NonZeroUsize>,
-    /// Where `/livez`, `/readyz` and `/metrics` are served.
-    pub admin: SocketAddr,
+    /// How long one request's body may take to arrive.
+    pub body_timeout: Duration,
+    /// Requests at once.
+    pub requests: NonZeroU32,
+    pub admin: AdminConfig,
     pub aws: AwsConfig,
     pub issuers: Vec<IssuerConfig>,
     /// What `access.yaml` says, for telling what a reload changed.
@@ -54,6 +57,16 @@ pub struct Loaded {
 pub struct ServerConfig {
     pub listen: SocketAddr,
     pub tls: Option<TlsFiles>,
+    pub bounds: Bounds,
+}
+
+/// `admin:`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdminConfig {
+    /// Where `/livez`, `/readyz` and `/metrics` are served.
+    pub listen: SocketAddr,
+    /// Where the first two are served as well.
+    pub probes: Option<SocketAddr>,
 }
 
 /// `aws:`; the region may yet come from the AWS chain.

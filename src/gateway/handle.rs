@@ -69,10 +69,7 @@ impl Handler for Gateway {
     }
 
     fn malformed(&self, peer: Peer, fault: Malformed) {
-        // The end of an idle connection is nobody's request.
-        if fault != Malformed::Timeout {
-            self.desk.record_malformed(&self.snapshot.load(), peer, fault);
-        }
+        self.desk.record_malformed(&self.snapshot.load(), peer, fault);
     }
 }
 
@@ -84,6 +81,9 @@ async fn corridor(
     body: &mut Incoming,
     exchange: &mut Exchange,
 ) -> Result<Answer, Refusal> {
+    // Nobody waits here: who cannot be served is told so at once, at the cost of its head.
+    exchange.hold(snapshot.requests.acquire().ok_or(Refusal::Busy)?);
+
     // Over HTTP/1.0 a stream ends where its connection does, so a break would look complete.
     if head.version < Version::HTTP_11 {
         return Err(Refusal::Version);

@@ -19,6 +19,7 @@ use super::refusal::Refusal;
 use super::tally::{Ended, Tally};
 use crate::audit::{self, Cloud, Committed, Decision, Ending, Event, Intent, Journal, Unavailable};
 use crate::identity::Principal;
+use crate::limits::Slot;
 use crate::names::RequestId;
 use crate::policy::{Denial, Permit, Verdict};
 use crate::sagemaker::{Call, HeaderText, Targets};
@@ -87,6 +88,8 @@ pub(super) struct Exchange {
     snapshot: Arc<Snapshot>,
     /// `None` once closed.
     intent: Option<Intent>,
+    /// Its place among the requests in flight.
+    place: Option<Slot>,
     id: RequestId,
     /// The same as text, which the answer, the log and the record all want.
     id_text: HeaderValue,
@@ -151,6 +154,7 @@ impl Exchange {
             desk: Arc::clone(desk),
             snapshot: Arc::clone(snapshot),
             intent: Some(intent),
+            place: None,
             id,
             id_text: header(id),
             arrived: desk.clock.now(),
@@ -180,6 +184,10 @@ impl Exchange {
 
     pub(super) fn now(&self) -> SystemTime {
         self.desk.clock.now()
+    }
+
+    pub(super) fn hold(&mut self, place: Slot) {
+        self.place = Some(place);
     }
 
     pub(super) fn parsed(&mut self, call: &Call) {

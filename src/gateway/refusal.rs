@@ -21,6 +21,8 @@ use crate::upstream::{PayloadError, SendError, SignError};
 pub(super) enum Refusal {
     /// The bytes were no request; hyper has answered.
     Malformed(Malformed),
+    /// As many requests as may be are in flight.
+    Busy,
     /// HTTP/1.0.
     Version,
     Call(CallError),
@@ -53,9 +55,10 @@ impl Refusal {
     pub(super) fn row(&self) -> Row {
         use Disposition::{Blocked, Error, Rejected, Unauthorized};
         match self {
-            Self::Malformed(Malformed::Syntax) => row(400, "ValidationError", "invalid", Rejected),
+            Self::Malformed(Malformed::Syntax | Malformed::Refused | Malformed::Flood) => row(400, "ValidationError", "invalid", Rejected),
             Self::Malformed(Malformed::TooLarge) => row(431, "ValidationError", "invalid", Rejected),
             Self::Malformed(Malformed::Timeout) => row(408, "RequestTimeoutException", "invalid", Rejected),
+            Self::Busy => row(503, "ServiceUnavailable", "shed", Rejected).retry(1),
             Self::Version => row(505, "ValidationError", "invalid", Rejected),
 
             Self::Call(CallError::UnknownPath) => row(404, "UnknownOperationException", "invalid", Rejected),
@@ -77,7 +80,7 @@ impl Refusal {
 
             Self::Payload(PayloadError::TooLarge { .. }) => row(413, "RequestEntityTooLarge", "invalid", Rejected),
             Self::Payload(PayloadError::NoMemory) => row(503, "ServiceUnavailable", "shed", Rejected).retry(1),
-            Self::Payload(PayloadError::TooSlow) => row(408, "RequestTimeoutException", "invalid", Rejected),
+            Self::Payload(PayloadError::TooSlow(_)) => row(408, "RequestTimeoutException", "invalid", Rejected),
             Self::Payload(PayloadError::Broken) => row(400, "ValidationError", "invalid", Rejected),
 
             Self::Record(Unavailable::Full) => row(503, "ServiceUnavailable", "shed", Rejected).retry(1),
@@ -96,6 +99,7 @@ impl Refusal {
     pub(super) fn message(&self) -> String {
         match self {
             Self::Malformed(_) => "the bytes sent are not an HTTP request".to_owned(),
+            Self::Busy => "the gateway is at its bound of requests; try again".to_owned(),
             Self::Version => "use HTTP/1.1 or HTTP/2".to_owned(),
             Self::Call(error) => error.to_string(),
             Self::Auth(error) => error.to_string(),
@@ -123,7 +127,8 @@ impl Refusal {
     /// What the record and the log say: what happened.
     pub(super) fn operator(&self) -> String {
         match self {
-            Self::Malformed(fault) => format!("not an HTTP request: {fault:?}"),
+            Self::Malformed(fault) => malformed(*fault).to_owned(),
+            Self::Busy => "as many requests in flight as `server.bounds.requests`".to_owned(),
             Self::Version => "a request over HTTP/1.0".to_owned(),
             Self::Call(error) => error.to_string(),
             Self::Auth(error) => error.operator(),
@@ -160,6 +165,7 @@ impl Refusal {
                 }
             }
             Self::Malformed(_)
+            | Self::Busy
             | Self::Version
             | Self::Call(_)
             | Self::Payload(_)
@@ -239,6 +245,16 @@ fn reason(denial: &Denial) -> &'static str {
         DenialReason::NoPermit => "no policy permits it",
         DenialReason::Forbidden => "a policy forbids it",
         DenialReason::PolicyError => "a policy failed to evaluate, and an error denies",
+    }
+}
+
+fn malformed(fault: Malformed) -> &'static str {
+    match fault {
+        Malformed::Syntax => "not an HTTP request, or one that contradicts itself",
+        Malformed::TooLarge => "a head larger than `server.bounds`",
+        Malformed::Timeout => "a head that took longer than `server.timeouts.head`",
+        Malformed::Refused => "an HTTP/2 head that is malformed, too large, or a stream too many",
+        Malformed::Flood => "HTTP/2 frames without end that ask nothing",
     }
 }
 

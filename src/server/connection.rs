@@ -1,38 +1,38 @@
 //! One connection: its handshake, its protocol, its requests, its end.
 
 use std::error::Error;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::rt::{Read, Write};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use super::frames::Count;
 use super::idle::{Activity, Useless, Watched};
-use super::{Drain, Tls};
+use super::wire::{LateHead, Seen, Wire};
+use super::{Bounds, Drain, Tls};
 
-/// A handshake takes a few round trips; one that needs longer is not a client's.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// From the end of an answer to the end of the next request's head, so this is also how long
-/// an idle HTTP/1 connection is kept. Above the 30 s that connection pools commonly idle for.
-const HEAD: Duration = Duration::from_secs(60);
-/// The longest head: a token of 16 KiB, a kilobyte each for a dozen headers, and room.
-const MAX_HEAD: u32 = 64 * 1024;
-const MAX_HEADERS: usize = 100;
-/// HTTP/2: requests at once on one connection.
-const MAX_STREAMS: u32 = 256;
+/// HTTP/2: what may be buffered of one request's body and of a connection's together.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// HTTP/2 frames that ask nothing: so many at any time, and so many more each second. The
+/// busiest client sends ten PINGs a second.
+const IDLE_FRAMES: u64 = 1_000;
+const IDLE_FRAMES_PER_SECOND: u64 = 100;
+/// HTTP/2 streams that a peer may give up before it must give up less than half.
+const RESETS: u64 = 200;
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -48,8 +48,12 @@ pub enum Malformed {
     Syntax,
     /// A head beyond the bounds.
     TooLarge,
-    /// A head that did not arrive in time. Also an idle connection's end, which is no fault.
+    /// A head that began and did not arrive in time; the connection was closed on it.
     Timeout,
+    /// A head that HTTP/2 refused by itself: malformed, too large, or of a stream too many.
+    Refused,
+    /// Frames without end that asked nothing; the connection was closed on them.
+    Flood,
 }
 
 /// Answers a listener's requests.
@@ -67,40 +71,46 @@ pub trait Handler: Clone + Send + Sync + 'static {
     fn malformed(&self, peer: Peer, fault: Malformed);
 }
 
-/// Serves one connection to its end. When the server drains, the requests at hand are
-/// finished: HTTP/1 closes after the current answer and HTTP/2 sends GOAWAY.
-pub(super) async fn serve<H: Handler>(
-    stream: TcpStream,
-    address: SocketAddr,
-    tls: Option<Tls>,
-    handler: H,
-    drain: Drain,
-) {
-    // Answers are written whole; waiting to fill a segment would only delay them.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY could not be set");
-    }
-    let Some(tls) = tls else {
-        return speak(TokioIo::new(stream), Peer { address, tls: false }, handler, drain).await;
-    };
-    match tokio::time::timeout(HANDSHAKE, tls.acceptor().accept(stream)).await {
-        Ok(Ok(stream)) => {
-            speak(TokioIo::new(stream), Peer { address, tls: true }, handler, drain).await;
+/// One connection that was accepted.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub address: SocketAddr,
+    pub tls: Option<Tls>,
+    pub bounds: Bounds,
+}
+
+impl Connection {
+    /// Serves it to its end. When the server drains, the requests at hand are finished:
+    /// HTTP/1 closes after the current answer and HTTP/2 sends GOAWAY.
+    pub(super) async fn serve<H: Handler>(self, stream: TcpStream, handler: H, drain: Drain) {
+        let Self { address, tls, bounds } = self;
+        // Answers are written whole; waiting to fill a segment would only delay them.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        Ok(Err(error)) => tracing::debug!(peer = %address, %error, "TLS handshake failed"),
-        Err(_) => tracing::debug!(peer = %address, "TLS handshake took too long"),
+        let Some(tls) = tls else {
+            return speak(stream, Peer { address, tls: false }, &bounds, handler, drain).await;
+        };
+        let handshake = tls.acceptor().accept(stream);
+        match tokio::time::timeout(bounds.timeouts.handshake, handshake).await {
+            Ok(Ok(stream)) => {
+                speak(stream, Peer { address, tls: true }, &bounds, handler, drain).await;
+            }
+            Ok(Err(error)) => tracing::debug!(peer = %address, %error, "TLS handshake failed"),
+            Err(_) => tracing::debug!(peer = %address, "TLS handshake took too long"),
+        }
     }
 }
 
 /// HTTP/1.1 or HTTP/2, told apart by the preface, which ALPN and prior knowledge both lead to.
-async fn speak<I, H>(io: I, peer: Peer, handler: H, drain: Drain)
+async fn speak<S, H>(stream: S, peer: Peer, bounds: &Bounds, handler: H, drain: Drain)
 where
-    I: Read + Write + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handler,
 {
-    let answering = handler.clone();
-    let activity = Activity::new();
-    let requests = activity.clone();
+    let (wire, seen) = Wire::new(stream, bounds.timeouts.head);
+    let activity = Activity::new(bounds.timeouts);
+    let (answering, requests) = (handler.clone(), activity.clone());
     let service = service_fn(move |request| {
         let (handler, open) = (answering.clone(), requests.begin());
         async move {
@@ -108,44 +118,114 @@ where
             Ok::<_, std::convert::Infallible>(answer.map(|body| Watched::new(body, open)))
         }
     });
-    let builder = protocol();
-    let mut connection = pin!(builder.serve_connection(io, service));
+    let builder = protocol(bounds);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(wire), service));
+    let mut guard = Guard { peer, handler: &handler, activity: &activity, seen: &seen, told: 0 };
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+        ended = guard.over(connection.as_mut(), |it| it.graceful_shutdown()) => ended,
         () = drain.started() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            guard.over(connection.as_mut(), |it| it.graceful_shutdown()).await
         }
         useless = activity.ends() => {
+            tracing::debug!(peer = %peer.address, ?useless, "connection ended");
             if useless == Useless::Idle {
                 connection.as_mut().graceful_shutdown();
                 // A peer need not take part in a graceful end.
-                tokio::select! { _ = connection => {} _ = activity.ends() => {} }
+                tokio::select! { _ = guard.over(connection, |it| it.graceful_shutdown()) => {} _ = activity.ends() => {} }
             }
-            tracing::debug!(peer = %peer.address, ?useless, "connection ended");
             return;
         }
     };
-    let Err(error) = ended else { return };
-    match malformed(&*error) {
-        Some(fault) => handler.malformed(peer, fault),
-        None => tracing::debug!(peer = %peer.address, %error, "connection ended early"),
+    guard.ended(ended);
+}
+
+/// Watches over what hyper makes of a connection.
+struct Guard<'a, H> {
+    peer: Peer,
+    handler: &'a H,
+    activity: &'a Activity,
+    seen: &'a Seen,
+    /// Refused heads that were told of.
+    told: u64,
+}
+
+type Ended = Result<(), Box<dyn Error + Send + Sync>>;
+
+impl<H: Handler> Guard<'_, H> {
+    /// The connection to its end, or to a flood.
+    async fn over<C: Future<Output = Ended>>(
+        &mut self,
+        mut connection: Pin<&mut C>,
+        leave: fn(Pin<&mut C>),
+    ) -> Ended {
+        let mut leaving = false;
+        poll_fn(|context| {
+            let polled = connection.as_mut().poll(context);
+            let count = self.seen.count();
+            if count == Count::default() {
+                return polled;
+            }
+            self.tell_refused(count);
+            if is_flood(count, self.activity) {
+                self.handler.malformed(self.peer, Malformed::Flood);
+                return Poll::Ready(Ok(()));
+            }
+            if !leaving && count.resets > RESETS && count.resets > count.heads / 2 {
+                // Nobody who is served loses by it: the streams at hand are finished.
+                leaving = true;
+                tracing::debug!(peer = %self.peer.address, "too many streams given up");
+                leave(connection.as_mut());
+                context.waker().wake_by_ref();
+            }
+            polled
+        })
+        .await
+    }
+
+    /// Heads that came and became no request were refused by h2.
+    fn tell_refused(&mut self, count: Count) {
+        if self.seen.is_blocked() {
+            return;
+        }
+        let refused = count.heads.saturating_sub(self.activity.begun());
+        for _ in self.told..refused {
+            self.handler.malformed(self.peer, Malformed::Refused);
+        }
+        self.told = self.told.max(refused);
+    }
+
+    fn ended(&self, ended: Ended) {
+        let Err(error) = ended else { return };
+        match malformed(&*error) {
+            Some(fault) => self.handler.malformed(self.peer, fault),
+            None => {
+                tracing::debug!(peer = %self.peer.address, %error, "connection ended early");
+            }
+        }
     }
 }
 
-fn protocol() -> Builder<TokioExecutor> {
+/// The clock is read only once there were many.
+fn is_flood(count: Count, activity: &Activity) -> bool {
+    let over = count.idle.saturating_sub(IDLE_FRAMES);
+    over > 0 && over > activity.age().as_secs().saturating_mul(IDLE_FRAMES_PER_SECOND)
+}
+
+fn protocol(bounds: &Bounds) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_HEAD as usize);
+        // It would count a connection's idle time as well; `Wire` counts from the first byte.
+        .header_read_timeout(None)
+        .max_headers(bounds.headers)
+        .max_buf_size(bounds.head as usize);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_header_list_size(MAX_HEAD)
-        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(bounds.head)
+        .max_concurrent_streams(bounds.streams)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(PING_EVERY)
@@ -154,16 +234,22 @@ fn protocol() -> Builder<TokioExecutor> {
 }
 
 fn malformed(error: &(dyn Error + 'static)) -> Option<Malformed> {
-    let error = error.downcast_ref::<hyper::Error>()?;
-    if error.is_parse_too_large() {
+    let said = error.downcast_ref::<hyper::Error>();
+    if said.is_some_and(hyper::Error::is_parse_too_large) {
         Some(Malformed::TooLarge)
-    } else if error.is_parse() {
+    } else if said.is_some_and(hyper::Error::is_parse) {
         Some(Malformed::Syntax)
-    } else if error.is_timeout() {
+    } else if is_late(error) || error.source().is_some_and(is_late) {
         Some(Malformed::Timeout)
     } else {
         None
     }
+}
+
+/// [`Wire`]'s word for a head that took too long.
+fn is_late(error: &(dyn Error + 'static)) -> bool {
+    let cause = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    cause.is_some_and(|cause| cause.is::<LateHead>())
 }
 
 #[cfg(test)]
@@ -189,11 +275,15 @@ mod tests {
         fn malformed(&self, _: Peer, _: Malformed) {}
     }
 
+    async fn serve(server: DuplexStream, peer: Peer, handler: impl Handler) {
+        speak(server, peer, &Bounds::default(), handler, Drain::default()).await;
+    }
+
     /// A client's end of a connection to a server that answers after `wait`.
     fn connected(wait: Duration) -> DuplexStream {
         let (client, server) = duplex(64 * 1024);
         let peer = Peer { address: ([127, 0, 0, 1], 1).into(), tls: false };
-        tokio::spawn(speak(TokioIo::new(server), peer, After(wait), Drain::default()));
+        tokio::spawn(serve(server, peer, After(wait)));
         client
     }
 
@@ -256,7 +346,7 @@ mod tests {
     async fn a_peer_that_does_not_read_its_answer_is_not_kept() {
         let (client, server) = duplex(64 * 1024);
         let peer = Peer { address: ([127, 0, 0, 1], 1).into(), tls: false };
-        tokio::spawn(speak(TokioIo::new(server), peer, Endless, Drain::default()));
+        tokio::spawn(serve(server, peer, Endless));
         let io = TokioIo::new(client);
         let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), io);
         let (mut sender, connection) = handshake.await.unwrap();

@@ -1,7 +1,6 @@
 //! Whether a connection still serves anybody.
 //!
-//! hyper bounds the wait for an HTTP/1 head, but not the wait for the bytes that tell the
-//! protocol, nor an HTTP/2 connection without streams, nor a peer that does not read its
+//! hyper bounds neither the wait for the bytes that tell the protocol, nor an HTTP/2 connection without streams, nor a peer that does not read its
 //! answers: such an answer is not even asked for its end, so that no timeout of its own can
 //! fire. A peer that answers pings could do each of these for ever, and connections and the
 //! requests on record are bounded in number. Here every open request is watched, to the end
@@ -19,11 +18,10 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-/// A connection without a request is ended after once to twice this.
-const IDLE: Duration = Duration::from_secs(60);
-/// A reader that takes nothing for this long is gone, whatever its pings say. Far above
-/// what a slow network needs for the few hundred KiB that are buffered ahead of it.
-const STALLED: Duration = Duration::from_secs(300);
+use super::bounds::Timeouts;
+
+/// An idle connection is looked at so many times before it is ended, and once more.
+const LOOKS: u32 = 4;
 
 /// One connection's requests.
 #[derive(Clone, Debug)]
@@ -31,6 +29,7 @@ pub(super) struct Activity(Arc<Requests>);
 
 #[derive(Debug)]
 struct Requests {
+    timeouts: Timeouts,
     since: Instant,
     begun: AtomicU64,
     open: Mutex<HashMap<u64, Arc<Turn>, foldhash::fast::RandomState>>,
@@ -60,9 +59,19 @@ pub(super) struct Open {
 }
 
 impl Activity {
-    pub(super) fn new() -> Self {
-        let open = Mutex::default();
-        Self(Arc::new(Requests { since: Instant::now(), begun: AtomicU64::new(0), open }))
+    pub(super) fn new(timeouts: Timeouts) -> Self {
+        let (since, begun, open) = (Instant::now(), AtomicU64::new(0), Mutex::default());
+        Self(Arc::new(Requests { timeouts, since, begun, open }))
+    }
+
+    /// How many requests there have been.
+    pub(super) fn begun(&self) -> u64 {
+        self.0.begun.load(Ordering::Relaxed)
+    }
+
+    /// How long the connection has been open.
+    pub(super) fn age(&self) -> Duration {
+        self.0.since.elapsed()
     }
 
     pub(super) fn begin(&self) -> Open {
@@ -76,14 +85,16 @@ impl Activity {
     ///
     /// Cancel-safe: the next call begins a new interval.
     pub(super) async fn ends(&self) -> Useless {
+        let (mut before, mut idle) = (self.begun(), 0);
         loop {
-            let before = self.0.begun.load(Ordering::Relaxed);
-            tokio::time::sleep(IDLE).await;
+            tokio::time::sleep(self.0.timeouts.idle / LOOKS).await;
             if self.0.any_stalled() {
                 return Useless::Stalled;
             }
-            let idle = self.0.with_open(|open| open.is_empty());
-            if idle && self.0.begun.load(Ordering::Relaxed) == before {
+            let begun = self.begun();
+            let quiet = begun == before && self.0.with_open(|open| open.is_empty());
+            (before, idle) = (begun, if quiet { idle + 1 } else { 0 });
+            if idle >= LOOKS {
                 return Useless::Idle;
             }
         }
@@ -99,7 +110,7 @@ impl Requests {
         let now = self.now();
         let stalled = |turn: &Arc<Turn>| {
             let since = turn.0.load(Ordering::Relaxed);
-            u128::from(now.saturating_sub(since)) > STALLED.as_millis()
+            u128::from(now.saturating_sub(since)) > self.timeouts.unread.as_millis()
         };
         self.with_open(|open| open.values().any(stalled))
     }

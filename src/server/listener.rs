@@ -5,18 +5,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use prometheus::{IntCounterVec, IntGauge};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use super::{Drain, Handler, Tls, connection};
+use super::connection::Connection;
+use super::places::{Place, Places};
+use super::{Bounds, Drain, Handler, Tls};
+use crate::telemetry::metrics::Metrics;
 
-/// Connections at once. Each costs at most about 64 KiB, so this bounds them at 640 MiB, a
-/// size that only thousands of busy callers reach.
-const MAX_CONNECTIONS: usize = 10_000;
-/// File descriptors worth having: two for each connection, and some for the rest.
-const DESCRIPTORS: u64 = 2 * MAX_CONNECTIONS as u64 + 1_024;
 /// After a failed accept (out of descriptors, most likely): long enough not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -26,17 +23,35 @@ pub struct Server {
     listener: TcpListener,
     tls: Option<Tls>,
     address: SocketAddr,
+    bounds: Bounds,
+    meters: Meters,
+}
+
+/// What a listener's metrics say of its connections.
+#[derive(Clone, Debug)]
+struct Meters {
+    name: &'static str,
+    open: IntGauge,
+    refused: IntCounterVec,
 }
 
 impl Server {
-    /// Binds `address`; port 0 picks a free one.
+    /// Binds `address`; port 0 picks a free one. `name` is the listener's in the metrics.
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub async fn bind(address: SocketAddr, tls: Option<Tls>) -> io::Result<Self> {
+    pub async fn bind(
+        name: &'static str,
+        address: SocketAddr,
+        tls: Option<Tls>,
+        bounds: Bounds,
+        metrics: &Metrics,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, tls, address })
+        let open = metrics.connections.with_label_values(&[name]);
+        let meters = Meters { name, open, refused: metrics.connections_refused.clone() };
+        Ok(Self { listener, tls, address, bounds, meters })
     }
 
     /// The bound address, with the port that was picked.
@@ -49,20 +64,21 @@ impl Server {
     /// connections to run on.
     pub async fn serve<H: Handler>(self, handler: H, drain: Drain) {
         let connections = TaskTracker::new();
-        let places = Arc::new(Semaphore::new(places(descriptors())));
+        let places = Places::new(&self.bounds);
         loop {
-            let accepted = tokio::select! {
+            let (stream, address, place) = tokio::select! {
                 accepted = self.accept(&places) => accepted,
                 () = drain.started() => break,
             };
-            let Some((stream, peer, place)) = accepted else { break };
-            let (tls, handler, drain) = (self.tls.clone(), handler.clone(), drain.clone());
+            let connection = Connection { address, tls: self.tls.clone(), bounds: self.bounds };
+            let (handler, drain, open) =
+                (handler.clone(), drain.clone(), Open::new(&self.meters.open));
             connections.spawn(async move {
                 tokio::select! {
-                    () = connection::serve(stream, peer, tls, handler, drain.clone()) => {}
+                    () = connection.serve(stream, handler, drain.clone()) => {}
                     () = drain.is_cut() => {}
                 }
-                drop(place);
+                drop((place, open));
             });
         }
         // Refuse new connections while the open ones finish.
@@ -71,17 +87,16 @@ impl Server {
         connections.wait().await;
     }
 
-    /// Waits for a place first, so that callers over the bound queue in the kernel.
-    /// `None` only when the semaphore was closed, which nothing does.
-    async fn accept(
-        &self,
-        places: &Arc<Semaphore>,
-    ) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-        let place = Arc::clone(places).acquire_owned().await.ok()?;
+    /// The next connection that finds a place. The others are closed at once.
+    async fn accept(&self, places: &Arc<Places>) -> (TcpStream, SocketAddr, Place) {
         loop {
             match self.listener.accept().await {
-                Ok((stream, peer)) => return Some((stream, peer, place)),
+                Ok((stream, peer)) => match places.take(peer.ip()) {
+                    Ok(place) => return (stream, peer, place),
+                    Err(full) => self.meters.refused(full.as_str()),
+                },
                 Err(error) => {
+                    self.meters.refused("descriptors");
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
@@ -90,44 +105,25 @@ impl Server {
     }
 }
 
-/// How many connections so many descriptors allow: half, because each may need another one
-/// to SageMaker, and because connections of strangers must leave some for the journal, the
-/// keys and the configuration.
-fn places(descriptors: u64) -> usize {
-    usize::try_from(descriptors / 2).map_or(MAX_CONNECTIONS, |half| half.clamp(1, MAX_CONNECTIONS))
-}
-
-/// The limit on open files, raised as far as it is of use and the hard limit lets us: the
-/// soft one is 1,024 in many a container, for the sake of programs that use `select(2)`.
-fn descriptors() -> u64 {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let Some(now) = current else { return DESCRIPTORS };
-    let raised = maximum.unwrap_or(DESCRIPTORS).min(DESCRIPTORS).max(now);
-    match setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum }) {
-        Ok(()) => raised,
-        Err(_) => now,
+impl Meters {
+    fn refused(&self, reason: &str) {
+        self.refused.with_label_values(&[self.name, reason]).inc();
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Counts a connection for as long as it is open.
+#[derive(Debug)]
+struct Open(IntGauge);
 
-    #[test]
-    fn connections_leave_descriptors_for_the_rest() {
-        for (descriptors, expected) in
-            [(0, 1), (256, 128), (1_024, 512), (DESCRIPTORS, 10_000), (u64::MAX, 10_000)]
-        {
-            assert_eq!(places(descriptors), expected, "{descriptors}");
-        }
+impl Open {
+    fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
     }
+}
 
-    #[test]
-    fn the_soft_limit_is_raised_and_never_lowered() {
-        let before = getrlimit(Resource::Nofile);
-        let after = descriptors();
-        assert_eq!(getrlimit(Resource::Nofile).current, before.current.map(|_| after));
-        assert!(before.current.is_none_or(|before| after >= before));
-        assert_eq!(getrlimit(Resource::Nofile).maximum, before.maximum);
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
@@ -18,6 +19,8 @@ pub struct TlsFiles {
     pub private_key: PathBuf,
     /// Ask for client certificates and accept only those that these authorities issued.
     pub client_ca: Option<PathBuf>,
+    /// TLS 1.3 alone.
+    pub modern: bool,
 }
 
 /// Files that do not make a TLS configuration. Names the file, never a key.
@@ -59,14 +62,16 @@ impl Tls {
     }
 }
 
-/// TLS 1.2 and 1.3 with rustls' default suites (X25519MLKEM768 preferred).
+/// TLS 1.2 and 1.3 with rustls' suites, which are all of Mozilla's intermediate set that have
+/// forward secrecy and an AEAD, or TLS 1.3 alone, its modern one. X25519MLKEM768 is preferred.
 fn server_config(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
     let chain = certificates(&files.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&files.private_key)
         .map_err(|source| TlsError::Pem { path: files.private_key.clone(), source })?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let versions = if files.modern { &[&TLS13][..] } else { &[&TLS13, &TLS12] };
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()?;
+        .with_protocol_versions(versions)?;
     let builder = match &files.client_ca {
         None => builder.with_no_client_auth(),
         Some(path) => builder.with_client_cert_verifier(

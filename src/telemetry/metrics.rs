@@ -5,8 +5,8 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 /// The registry and a handle for each metric. Cloning shares them.
@@ -22,6 +22,10 @@ pub struct Metrics {
     /// `sagegate_overhead_seconds{operation}`: total less upstream
     pub overhead: HistogramVec,
     pub in_flight: IntGauge,
+    /// `sagegate_connections{listener}`
+    pub connections: IntGaugeVec,
+    /// `sagegate_connections_refused_total{listener,reason}`
+    pub connections_refused: IntCounterVec,
     /// `sagegate_decisions_total{result,cache}`
     pub decisions: IntCounterVec,
     /// `sagegate_tokens_total{result,cache}`
@@ -65,6 +69,11 @@ impl Metrics {
             upstream_duration: histogram(UPSTREAM_DURATION, &SECONDS)?,
             overhead: histogram(OVERHEAD, &OVERHEAD_SECONDS)?,
             in_flight: registered(&registry, IntGauge::with_opts(IN_FLIGHT.opts())?)?,
+            connections: registered(
+                &registry,
+                IntGaugeVec::new(CONNECTIONS.opts(), CONNECTIONS.2)?,
+            )?,
+            connections_refused: counter(CONNECTIONS_REFUSED)?,
             decisions: counter(DECISIONS)?,
             tokens: counter(TOKENS)?,
             jwks_age: gauge(JWKS_AGE)?,
@@ -112,6 +121,12 @@ const OVERHEAD: Said = Said(
     &["operation"],
 );
 const IN_FLIGHT: Said = Said("sagegate_in_flight_requests", "Requests being served.", &[]);
+const CONNECTIONS: Said = Said("sagegate_connections", "Connections that are open.", &["listener"]);
+const CONNECTIONS_REFUSED: Said = Said(
+    "sagegate_connections_refused_total",
+    "Connections closed at once, by the bound that they were over.",
+    &["listener", "reason"],
+);
 const DECISIONS: Said =
     Said("sagegate_decisions_total", "Decisions by result and cache use.", &["result", "cache"]);
 const TOKENS: Said =

@@ -14,15 +14,13 @@ use http_body_util::BodyExt;
 
 use crate::limits::{BodyGuard, BodyMemory};
 
-/// From the end of the head to the end of the body: SageMaker's largest body of 25 MB at
-/// 400 kB/s.
-const READ: Duration = Duration::from_mins(1);
-
 /// How much body is taken.
 #[derive(Clone, Debug)]
 pub struct BodyLimits {
     /// The largest body of one request, in bytes.
     pub max: u64,
+    /// From the end of its head to its own.
+    pub time: Duration,
     /// What all bodies together may hold.
     pub memory: BodyMemory,
 }
@@ -34,8 +32,8 @@ pub enum PayloadError {
     TooLarge { max: u64 },
     #[error("no memory is left for the body; try again")]
     NoMemory,
-    #[error("the body did not arrive within {} s", READ.as_secs())]
-    TooSlow,
+    #[error("the body did not arrive within {} s", .0.as_secs())]
+    TooSlow(Duration),
     #[error("the body broke off")]
     Broken,
 }
@@ -62,7 +60,8 @@ impl Payload {
         }
         let memory = limits.memory.reserve(expected).ok_or(PayloadError::NoMemory)?;
         let reading = read(body, limits.max, memory, expected);
-        tokio::time::timeout(READ, reading).await.map_err(|_| PayloadError::TooSlow)?
+        let read = tokio::time::timeout(limits.time, reading).await;
+        read.map_err(|_| PayloadError::TooSlow(limits.time))?
     }
 
     pub fn len(&self) -> usize {
@@ -205,7 +204,7 @@ mod tests {
     }
 
     fn limits(max: u64, memory: u64) -> BodyLimits {
-        BodyLimits { max, memory: BodyMemory::new(memory) }
+        BodyLimits { max, time: Duration::from_mins(1), memory: BodyMemory::new(memory) }
     }
 
     #[tokio::test]
@@ -253,7 +252,7 @@ mod tests {
         let limits = limits(100, 100);
         let body = Chunks { hangs: true, ..chunks(&["a"], None) };
         let got = Payload::read(body, &limits).await;
-        assert!(matches!(got, Err(PayloadError::TooSlow)));
+        assert!(matches!(got, Err(PayloadError::TooSlow(_))));
         assert_eq!(limits.memory.used(), 0);
     }
 

@@ -6,9 +6,10 @@ use crate::support::request::INVOKE;
 use crate::support::{Ask, Setup, Stand};
 
 /// DESIGN's list.
-const METRICS: [&str; 12] = [
+const METRICS: [&str; 13] = [
     "sagegate_audit_events_total",
     "sagegate_build_info",
+    "sagegate_connections",
     "sagegate_credentials_expiry_seconds",
     "sagegate_decisions_total",
     "sagegate_in_flight_requests",

@@ -20,6 +20,7 @@ mod admit;
 mod audit;
 mod authorize;
 mod body;
+mod bounds;
 mod drain;
 mod forward;
 mod http2;

@@ -1,6 +1,7 @@
 //! `sagegate.yaml` without its issuers: listeners, upstream, record, log, dangers.
 
-use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,9 +13,9 @@ use crate::audit::{Durability, JournalConfig};
 use crate::config::at::At;
 use crate::config::file::gateway as file;
 use crate::config::loaded::LogConfig;
-use crate::config::loaded::{AwsConfig, ServerConfig};
+use crate::config::loaded::{AdminConfig, AwsConfig, ServerConfig};
 use crate::config::sources::{Sources, why};
-use crate::server::TlsFiles;
+use crate::server::{self, TlsFiles};
 use crate::telemetry::log;
 use crate::upstream::Timeouts;
 
@@ -40,7 +41,41 @@ pub(in crate::config) fn server(
         );
     }
     let tls = tls.as_ref().map(|tls| tls_files(&here.key("tls"), tls, sources));
-    ServerConfig { listen: listen.0, tls }
+    ServerConfig { listen: listen.0, tls, bounds: bounds(&here, &file.server) }
+}
+
+/// Below it no token fits; above it a head is no head.
+const HEADS: RangeInclusive<u64> = (16 << 10)..=(1 << 20);
+
+fn bounds(at: &At<'_>, file: &file::Server) -> server::Bounds {
+    let file::Bounds { connections, connections_per_address, streams, headers, head, .. } =
+        file.bounds;
+    if !HEADS.contains(&head.0) {
+        at.key("bounds").key("head").reject("must be between 16KiB and 1MiB");
+    }
+    let (here, file) = (at.key("timeouts"), &file.timeouts);
+    let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    server::Bounds {
+        connections: size(connections),
+        connections_per_address: connections_per_address.map(size),
+        streams,
+        headers: size(headers),
+        head: u32::try_from(head.0).unwrap_or(u32::MAX),
+        timeouts: server::Timeouts {
+            handshake: not_zero(&here.key("handshake"), file.handshake.0),
+            head: not_zero(&here.key("head"), file.head.0),
+            idle: not_zero(&here.key("idle"), file.idle.0),
+            unread: not_zero(&here.key("unread"), file.unread.0),
+        },
+    }
+}
+
+/// How many requests at once, and how long the body of each may take.
+pub(in crate::config) fn requests(at: &At<'_>, file: &file::Server) -> (NonZeroU32, Duration) {
+    let here = at.key("server").key("timeouts").key("body");
+    // The schema has refused a zero.
+    let requests = NonZeroU32::new(file.bounds.requests).unwrap_or(NonZeroU32::MIN);
+    (requests, not_zero(&here, file.timeouts.body.0))
 }
 
 fn tls_files(at: &At<'_>, tls: &file::Tls, sources: &mut Sources) -> TlsFiles {
@@ -58,6 +93,7 @@ fn tls_files(at: &At<'_>, tls: &file::Tls, sources: &mut Sources) -> TlsFiles {
         certificate: sources.resolve(&tls.certificate),
         private_key: sources.resolve(&tls.private_key),
         client_ca: tls.client_ca.as_ref().map(|path| sources.resolve(path)),
+        modern: tls.modern,
     }
 }
 
@@ -83,16 +119,16 @@ fn read(at: &At<'_>, path: &Path, sources: &mut Sources) -> Option<Vec<u8>> {
         .ok()
 }
 
-pub(in crate::config) fn admin(at: &At<'_>, file: &file::Gateway) -> SocketAddr {
+pub(in crate::config) fn admin(at: &At<'_>, file: &file::Gateway) -> AdminConfig {
     let listen = file.admin.listen.0;
     let judged = !at.key("danger").damaged() && !file.danger.public_admin;
     if judged && !listen.ip().is_loopback() {
         at.key("admin").key("listen").reject_with(
             "the admin listener has no authentication, and its metrics name endpoints and teams",
-            Some("keep it on 127.0.0.1, or, to be probed and scraped from other pods, spell out `danger: { public_admin: true }`"),
+            Some("keep it on 127.0.0.1; probes have `admin.probes`, and to be scraped from other pods, spell out `danger: { public_admin: true }`"),
         );
     }
-    listen
+    AdminConfig { listen, probes: file.admin.probes.map(|probes| probes.0) }
 }
 
 pub(in crate::config) fn aws(

@@ -1,14 +1,13 @@
 //! `sagegate.yaml` as typed. It belongs to operations.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-use super::{ByteSize, Listen, Named, Span};
+pub use super::server::{Admin, Bounds, Server, ServerTimeouts, Tls};
+use super::{ByteSize, Named, Span};
 
 /// sagegate.yaml: how the gateway listens, whom it trusts, where it forwards and records.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -44,81 +43,6 @@ pub struct Gateway {
 /// Beside this file, under the name that the documentation uses.
 fn default_access() -> PathBuf {
     PathBuf::from("access.yaml")
-}
-
-/// The listener that applications call.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Server {
-    /// Address and port. Without `tls`, a loopback address.
-    pub listen: Listen,
-    /// Serve TLS with this certificate.
-    // Here and for `client_ca` and `policies` an empty key is a fault: what it was to protect
-    // would be open without a word.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Tls")]
-    pub tls: Option<Tls>,
-    /// The largest body of one request.
-    pub max_body: ByteSize,
-    /// The memory for all requests' bodies together; requests beyond it are shed with 503.
-    pub body_memory: ByteSize,
-    /// How long a drain waits for open requests and streams.
-    pub drain_timeout: Span,
-    /// Threads that serve requests. Default: one per core.
-    pub workers: Option<NonZeroUsize>,
-}
-
-impl Default for Server {
-    fn default() -> Self {
-        Self {
-            // A shared Deployment; a sidecar writes its loopback address.
-            listen: Listen(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8443)),
-            tls: None,
-            // SageMaker's own limit for a real-time body is 25 MB.
-            max_body: ByteSize(25 << 20),
-            // Ten of the largest bodies, and small enough for a 512 MiB pod.
-            body_memory: ByteSize(256 << 20),
-            // Kubernetes' grace period by default; long streams need a longer one of both.
-            drain_timeout: Span::seconds(30),
-            workers: None,
-        }
-    }
-}
-
-/// PEM files; relative to this file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(extend("required" = ["certificate", "private_key"]))]
-pub struct Tls {
-    /// The certificate chain, the server's own first.
-    #[serde(default, skip_serializing_if = "is_empty")]
-    pub certificate: PathBuf,
-    #[serde(default, skip_serializing_if = "is_empty")]
-    pub private_key: PathBuf,
-    /// Ask for client certificates, and accept those that this bundle signed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "PathBuf")]
-    pub client_ca: Option<PathBuf>,
-}
-
-/// A required path that is missing: the schema says so, and the rest is still read.
-fn is_empty(path: &Path) -> bool {
-    path.as_os_str().is_empty()
-}
-
-/// The listener for probes and metrics. It has no authentication.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Admin {
-    /// Beyond loopback only with `danger.public_admin`.
-    pub listen: Listen,
-}
-
-impl Default for Admin {
-    fn default() -> Self {
-        // Loopback: endpoint and team names stand in the metrics.
-        Self { listen: Listen(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090)) }
-    }
 }
 
 /// Where calls go on to, and how long that may take.

@@ -63,7 +63,7 @@ sagegate.yaml:4:11: danger.plaintext: unknown key
 sagegate.yaml:4:9: danger: expected a map, found `yes`
 # admin: { listen: 0.0.0.0:9090 }
 sagegate.yaml:4:18: admin.listen: the admin listener has no authentication, and its metrics name endpoints and teams
-  hint: keep it on 127.0.0.1, or, to be probed and scraped from other pods, spell out `danger: { public_admin: true }`
+  hint: keep it on 127.0.0.1; probes have `admin.probes`, and to be scraped from other pods, spell out `danger: { public_admin: true }`
 # admin: { listen: 9090 }
 sagegate.yaml:4:18: admin.listen: expected an address and a port such as `0.0.0.0:8443` or `[::]:8443`, found the number 9090
 # audit: { stdout: false }
@@ -101,7 +101,7 @@ sagegate.yaml:1:1: issuers: this key is required
 sagegate.yaml:1:1: server.listen: without `tls`, tokens would cross the network in plaintext
   hint: give `server.tls`, listen on 127.0.0.1 as a sidecar does, or spell out `danger: { plaintext_listener: true }`
 sagegate.yaml:1:18: admin.listen: the admin listener has no authentication, and its metrics name endpoints and teams
-  hint: keep it on 127.0.0.1, or, to be probed and scraped from other pods, spell out `danger: { public_admin: true }`
+  hint: keep it on 127.0.0.1; probes have `admin.probes`, and to be scraped from other pods, spell out `danger: { public_admin: true }`
 # only issuers: [a]
 server: {}
 sagegate.yaml:1:10: issuers: expected a map, found a list

@@ -8,8 +8,8 @@ use crate::config::file::access::{
     Access, Action, Binding, EndpointFacts, Limit, Revoked, Role, Rule, Team, When,
 };
 use crate::config::file::gateway::{
-    Admin, Algorithm, Audit, Aws, ClaimPath, Danger, Durability, Format, Gateway, Issuer, Level,
-    Log, Server, Timeouts, Tls,
+    Admin, Algorithm, Audit, Aws, Bounds, ClaimPath, Danger, Durability, Format, Gateway, Issuer,
+    Level, Log, Server, ServerTimeouts, Timeouts, Tls,
 };
 use crate::config::file::{ByteSize, Listen, Named, Network, Rate, Span};
 use proptest::prelude::*;
@@ -159,16 +159,41 @@ fn server() -> impl Strategy<Value = Server> {
         certificate: "a.crt".into(),
         private_key: "a.key".into(),
         client_ca,
+        modern: true,
     }));
     let workers = prop::option::of(1..64_usize).prop_map(|n| n.and_then(NonZeroUsize::new));
-    (listen(), tls, size(), size(), span(), workers).prop_map(
-        |(listen, tls, max_body, body_memory, drain_timeout, workers)| Server {
+    let timeouts = (span(), span(), span(), span(), span()).prop_map(|s| ServerTimeouts {
+        handshake: s.0,
+        head: s.1,
+        body: s.2,
+        idle: s.3,
+        unread: s.4,
+    });
+    (listen(), tls, size(), size(), span(), workers, bounds(), timeouts).prop_map(
+        |(listen, tls, max_body, body_memory, drain_timeout, workers, bounds, timeouts)| Server {
             listen,
             tls,
             max_body,
             body_memory,
             drain_timeout,
             workers,
+            bounds,
+            timeouts,
+        },
+    )
+}
+
+fn bounds() -> impl Strategy<Value = Bounds> {
+    let count = || 16..1_000_u32;
+    let each = prop::option::of(count());
+    (count(), count(), each, count(), count(), size()).prop_map(
+        |(requests, connections, connections_per_address, streams, headers, head)| Bounds {
+            requests,
+            connections,
+            connections_per_address,
+            streams,
+            headers,
+            head,
         },
     )
 }
@@ -215,7 +240,8 @@ pub(super) fn gateway() -> impl Strategy<Value = Gateway> {
         http_runtime_url: d.2,
         public_admin: d.3,
     });
-    let admin = listen().prop_map(|listen| Admin { listen });
+    let probes = prop::option::of(listen());
+    let admin = (listen(), probes).prop_map(|(listen, probes)| Admin { listen, probes });
     (server(), admin, aws(), issuers, path(), audit(), danger).prop_map(
         |(server, admin, aws, issuers, policies, audit, danger)| Gateway {
             server,
