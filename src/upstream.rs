@@ -16,6 +16,7 @@ mod payload;
 mod relay;
 mod resolve;
 mod route;
+mod sending;
 mod sign;
 
 pub use addresses::AddressCounts;

@@ -38,7 +38,7 @@ const RANKS: [(&str, u8); 17] = [
 ];
 
 /// Files, or whole folders, that decide from their parameters alone.
-const PURE: [&str; 27] = [
+const PURE: [&str; 32] = [
     "audit/event.rs",
     "audit/json.rs",
     "audit/render.rs",
@@ -53,7 +53,12 @@ const PURE: [&str; 27] = [
     "identity/rules.rs",
     "identity/token.rs",
     "limits/bucket.rs",
+    "limits/count.rs",
+    "limits/day.rs",
     "limits/headers.rs",
+    "limits/limit.rs",
+    "limits/open.rs",
+    "limits/table.rs",
     "names.rs",
     "policy.rs",
     "policy/",

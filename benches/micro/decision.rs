@@ -1,18 +1,22 @@
 //! Decisions, kept and fresh, with few and many policies; and the admission that follows.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use divan::Bencher;
 use sagegate::identity::Principal;
-use sagegate::limits::{Limit, Limits, TeamLimits};
+use sagegate::limits::{
+    Filter, Limit, Limits, LimitsConfig, Measure, Moment, Origin, Per, Period, Scope, Unit,
+};
 use sagegate::names::{Action, Group, Issuer, Role, Team};
 use sagegate::policy::{
     Access, Binding, Pattern, Permit, Policy, Query, RoleRules, Rule, TargetNames, TeamMembers,
 };
+use sagegate::telemetry::clock::Clock;
 
 use crate::call;
 use crate::caller::{DESK, ISSUER, METRICS};
@@ -55,18 +59,20 @@ fn decision_miss(bencher: Bencher<'_, '_>, policies: usize) {
     bencher.bench(|| policy.decide(&query));
 }
 
-/// A rate and a concurrency limit, neither reached: the time moves on with each request.
+/// Issue 4: at most 400 ns. Three limits, none reached: a rate, one per user, and concurrency.
+/// The time moves on with each request.
 #[divan::bench]
 fn admission(bencher: Bencher<'_, '_>) {
     let (policy, principal) = (policy(10), DESK.principal("admission"));
-    let limits = Limits::new(vec![team_limits()], None, &METRICS);
+    let limits = Limits::new(three_limits(), None, &Clock::System, &METRICS);
     let (begun, micros) = (Instant::now(), AtomicU64::new(0));
     bencher
         .with_inputs(|| {
             let later = Duration::from_micros(micros.fetch_add(10, Ordering::Relaxed));
-            (permit(&policy, &principal), begun + later)
+            let now = Moment { instant: begun + later, wall: SystemTime::now() };
+            (permit(&policy, &principal), now)
         })
-        .bench_values(|(permit, now)| limits.admit(permit, now).unwrap());
+        .bench_values(|(permit, now)| limits.admit_now(permit, Some(1_024), now).unwrap());
 }
 
 fn permit(policy: &Policy, principal: &Arc<Principal>) -> Permit {
@@ -104,9 +110,22 @@ fn team() -> Team {
     Team::new("fraud")
 }
 
-fn team_limits() -> TeamLimits {
-    let most = NonZeroU32::MAX;
-    let million = NonZeroU32::new(1_000_000).unwrap_or(most);
-    let requests = Limit::Requests { per: million, window: Duration::from_secs(1), burst: million };
-    TeamLimits { team: team(), limits: vec![requests, Limit::Concurrency(most)] }
+fn three_limits() -> LimitsConfig {
+    let quota = NonZeroU64::new(1_000_000).unwrap_or(NonZeroU64::MAX);
+    let (unit, period) = (Unit::Requests, Period::Second);
+    let requests = Measure::Rate { unit, quota, period, burst: quota };
+    let limit = |measure, per| Limit {
+        name: Arc::default(),
+        scope: Scope::Team(team()),
+        measure,
+        per,
+        filter: Filter::default(),
+        origin: Origin { file: Path::new("access.yaml").into(), line: 1 },
+    };
+    let limits = vec![
+        limit(requests.clone(), Per::Whole),
+        limit(requests, Per::User),
+        limit(Measure::Concurrency(NonZeroU32::MAX), Per::Whole),
+    ];
+    LimitsConfig::new(vec![team()], limits)
 }

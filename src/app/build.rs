@@ -61,7 +61,7 @@ pub(super) async fn snapshot(
         time: loaded.body_timeout,
         memory: body_memory(loaded.body_memory, previous.map(|p| &p.bodies.memory)),
     };
-    let limits = Limits::new(loaded.limits, previous.map(|p| &p.limits), metrics);
+    let limits = Limits::new(loaded.limits, previous.map(|p| &p.limits), clock, metrics);
     let requests = requests(loaded.requests, previous.map(|p| &p.requests));
     Ok(Snapshot { requests, identity, policy: loaded.policy, limits, bodies, upstream })
 }

@@ -70,6 +70,11 @@ impl<'a> At<'a> {
         values.iter().enumerate().map(|(index, value)| (self.item(index), value))
     }
 
+    /// The file and the line.
+    pub(super) fn origin(&self) -> (&'a Path, usize) {
+        (self.file, self.position.line)
+    }
+
     /// Whether the file has this key, so that its value is the user's.
     pub(super) fn spelled(&self) -> bool {
         self.spelled

@@ -11,4 +11,4 @@ mod server;
 mod units;
 
 pub use named::Named;
-pub use units::{ByteSize, Listen, Network, Rate, Span, UNITS, Unit};
+pub use units::{ByteRate, ByteSize, Listen, Network, Rate, Span, UNITS, Unit, Window};

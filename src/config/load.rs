@@ -18,7 +18,7 @@ use super::schema;
 use super::shape;
 use super::sources::{Sources, why};
 use super::yaml::{self, Node, Value};
-use crate::limits::TeamLimits;
+use crate::limits::LimitsConfig;
 use crate::names::{Group, User};
 use crate::policy::{Access, Footprint, Policy, PolicyFile};
 use crate::telemetry::metrics::Metrics;
@@ -96,7 +96,7 @@ struct Read<T> {
 struct Rules {
     path: PathBuf,
     access: Access,
-    limits: Vec<TeamLimits>,
+    limits: LimitsConfig,
 }
 
 fn load_both(
@@ -110,7 +110,7 @@ fn load_both(
         read(path, env, &schema::GATEWAY, sources, &mut faults.borrow_mut())?;
     let rules = access_path(&main, sources).map(|path| {
         let read = read(&path, env, &schema::ACCESS, sources, &mut faults.borrow_mut());
-        let (access, limits) = compile_access(&path, &main.raw, read?, faults)?;
+        let (access, limits) = compile_access(&path, &main, read?, faults)?;
         Some(Rules { path, access, limits })
     });
     let (node, file) = main.fitting.as_ref()?;
@@ -155,18 +155,19 @@ fn read<T: for<'de> Deserialize<'de>>(
 
 fn compile_access(
     path: &Path,
-    main: &Node,
+    main: &Read<file::gateway::Gateway>,
     read: Read<file::access::Access>,
     faults: &RefCell<Faults>,
-) -> Option<(Access, Vec<TeamLimits>)> {
+) -> Option<(Access, LimitsConfig)> {
     let names = |node: &'_ Node, key| -> Vec<String> {
         let entries = node.get(key).map(Node::entries).unwrap_or_default();
         entries.iter().map(|entry| entry.key.clone()).collect()
     };
-    let issuers = names(main, "issuers");
+    let issuers = names(&main.raw, "issuers");
     let known = Known {
         issuers: Some(issuers).filter(|issuers| !issuers.is_empty()),
         roles: names(&read.raw, "roles").into_iter().collect(),
+        max_body: main.fitting.as_ref().map_or(0, |(_, file)| file.server.max_body.0),
     };
     let (node, file) = read.fitting?;
     Some(access(&At::top(path, &node, faults), &file, &known))

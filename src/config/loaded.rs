@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::audit::JournalConfig;
 use crate::identity::IssuerConfig;
-use crate::limits::TeamLimits;
+use crate::limits::LimitsConfig;
 use crate::policy::Access;
 use crate::policy::Policy;
 use crate::server::{Bounds, TlsFiles};
@@ -39,7 +39,7 @@ pub struct Loaded {
     pub access: Access,
     /// The same and `policies/*.cedar`, compiled.
     pub policy: Policy,
-    pub limits: Vec<TeamLimits>,
+    pub limits: LimitsConfig,
     pub journal: JournalConfig,
     pub log: LogConfig,
     /// The options under `danger:` that are on; start-up warns about each.

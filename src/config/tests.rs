@@ -63,7 +63,7 @@ fn the_examples_load_without_a_fault() {
     let loaded = load(&root.join("config/sagegate.yaml"), &|_| None);
     let loaded = loaded.unwrap_or_else(|faults| panic!("{faults}"));
     assert_eq!(loaded.access.roles.len(), 4);
-    assert_eq!(loaded.limits.len(), 2);
+    assert_eq!(loaded.limits.teams.len(), 2);
     assert!(loaded.policy.cedar().contains("production-targets.cedar"));
     assert!(loaded.dangers.is_empty());
 }

@@ -38,7 +38,7 @@ struct Relaying {
     relay: Relay,
     exchange: Exchange,
     /// Held for as long as the answer takes.
-    _admitted: Admitted,
+    admitted: Admitted,
     bytes: u64,
     state: State,
 }
@@ -75,7 +75,7 @@ impl GatewayBody {
         Self(Kind::Relaying(Box::new(Relaying {
             relay,
             exchange,
-            _admitted: admitted,
+            admitted,
             bytes: 0,
             state: State::Passing,
         })))
@@ -118,12 +118,14 @@ impl Relaying {
     }
 
     fn end(&mut self, last: Option<Frame<Bytes>>) {
+        self.admitted.ended(self.exchange.moment());
         let end = End::Relayed { bytes: self.bytes, ending: Ending::Complete };
         self.state = State::Recording { committed: self.exchange.close(end), last };
     }
 
     fn broke(&mut self, error: RelayError) {
         tracing::debug!(request_id = %self.exchange.id(), %error, "an answer broke off");
+        self.admitted.ended(self.exchange.moment());
         let end = End::Relayed { bytes: self.bytes, ending: Ending::UpstreamBroke };
         // The caller sees a break, not an answer: nothing has to wait.
         drop(self.exchange.close(end));

@@ -2,13 +2,12 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use http::request::Parts;
 use http::{Request, Response, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 
 use super::body::GatewayBody;
 use super::leftover::discard;
@@ -98,13 +97,15 @@ async fn corridor(
     let permit = snapshot.policy.authorize(principal, call, source, now);
     exchange.decided(&permit);
 
-    let mut admitted = snapshot.limits.admit(permit?, Instant::now())?;
+    let declared = body.size_hint().exact();
+    let mut admitted = snapshot.limits.admit(permit?, declared, exchange.moment()).await?;
 
     // Recording the intent: the place in the journal was taken at the door, and neither
     // durability of today asks for more before the call goes out.
 
-    let payload = payload(&mut admitted, body, &snapshot.bodies).await?;
+    let payload = payload(&admitted, body, &snapshot.bodies).await?;
     exchange.read(&payload);
+    admitted.read(payload.len() as u64, exchange.moment())?;
 
     let now = exchange.now();
     let signed = snapshot.upstream.sign(admitted, payload, exchange.id(), now)?;
@@ -113,20 +114,13 @@ async fn corridor(
     Ok(snapshot.upstream.send(signed).await?)
 }
 
-/// Reads the body only now that the call is admitted. What the call took of its rates is
-/// given back when it goes no further because of its body.
+/// Reads the body only now that the call is admitted.
 async fn payload(
-    admitted: &mut Admitted,
+    admitted: &Admitted,
     body: &mut Incoming,
     limits: &BodyLimits,
 ) -> Result<Payload, Refusal> {
-    let read = Payload::read(body, limits).await.map_err(Refusal::from);
-    let fits = read.and_then(|payload| {
-        admitted.permit().call().check_body(payload.len())?;
-        Ok(payload)
-    });
-    if fits.is_err() {
-        admitted.give_back(Instant::now());
-    }
-    fits
+    let payload = Payload::read(body, limits).await?;
+    admitted.permit().call().check_body(payload.len())?;
+    Ok(payload)
 }

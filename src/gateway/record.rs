@@ -19,7 +19,7 @@ use super::refusal::Refusal;
 use super::tally::{Ended, Tally};
 use crate::audit::{self, Cloud, Committed, Decision, Ending, Event, Intent, Journal, Unavailable};
 use crate::identity::Principal;
-use crate::limits::Slot;
+use crate::limits::{Moment, Slot};
 use crate::names::RequestId;
 use crate::policy::{Denial, Permit, Verdict};
 use crate::sagemaker::{Call, HeaderText, Targets};
@@ -190,6 +190,10 @@ impl Exchange {
         self.place = Some(place);
     }
 
+    pub(super) fn moment(&self) -> Moment {
+        Moment { instant: Instant::now(), wall: self.now() }
+    }
+
     pub(super) fn parsed(&mut self, call: &Call) {
         self.call = Some(call.clone());
     }
@@ -230,6 +234,7 @@ impl Exchange {
         }
         response.headers_mut().insert(REQUEST_ID, self.id_text.clone());
         if let Some(whole) = answer.body.arrived() {
+            answer.admitted.ended(self.moment());
             let end = End::Relayed { bytes: whole.len() as u64, ending: Ending::Complete };
             *response.body_mut() = GatewayBody::whole(whole);
             return self.recorded(end, response).await;

@@ -133,7 +133,7 @@ impl Refusal {
             Self::Call(error) => error.to_string(),
             Self::Auth(error) => error.operator(),
             Self::Denied(denial) => reason(denial).to_owned(),
-            Self::OverLimit(over) => format!("over limit `{}`", over.limit_name()),
+            Self::OverLimit(over) => format!("over limit `{}`", over.limit().name),
             Self::Payload(error) => error.to_string(),
             Self::Record(error) => error.to_string(),
             Self::Sign(error) => error.to_string(),

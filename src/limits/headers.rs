@@ -1,53 +1,52 @@
 //! Where a caller stands, as draft-ietf-httpapi-ratelimit-headers writes it.
 //!
-//! `RateLimit-Policy` lists every limit of the team; `RateLimit` gives the one closest to
-//! refusing, which is the one a client must pace itself by.
-
-use std::fmt::Write as _;
+//! `RateLimit-Policy` lists every limit that the call is held to; `RateLimit` gives the one
+//! with the smallest share left, which is the one a client must pace itself by.
 
 use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 
-use super::local::Limit;
+use super::count::Standing;
+use super::limit::{Limit, MICROS, Measure, Unit};
 
 pub(super) const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 pub(super) const CURRENT: HeaderName = HeaderName::from_static("ratelimit");
 pub(super) const RETRY: HeaderName = RETRY_AFTER;
 
-/// One limit at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
-    /// Requests that would still be admitted.
-    pub(super) remaining: u64,
-    /// Nanoseconds until there is more: all of it, or, after a refusal, the next request.
-    /// `None` where time alone brings nothing (concurrency).
-    pub(super) reset: Option<u64>,
+/// A limit's part of `RateLimit-Policy`: `"requests-200/s";q=200;w=1`.
+pub(super) fn policy(limit: &Limit) -> String {
+    let name = &limit.name;
+    let (unit, quota, seconds) = match &limit.measure {
+        Measure::Rate { unit, quota, period, .. } => (*unit, quota.get(), period.seconds()),
+        // What a day is counted as, though some have an hour more or less.
+        Measure::Day { unit, quota, .. } => (*unit, quota.get(), 86_400),
+        Measure::Concurrency(most) => {
+            return format!("\"{name}\";q={most};qu=\"concurrent-requests\"");
+        }
+    };
+    let named = match unit {
+        Unit::Requests => "",
+        Unit::BodyBytes => ";qu=\"content-bytes\"",
+        Unit::InferenceTime => ";qu=\"inference-seconds\"",
+    };
+    format!("\"{name}\";q={};w={seconds}{named}", shown(limit, quota))
 }
 
-/// `"requests-200/s";q=200;w=1, "concurrency-64";q=64;qu="concurrent-requests"`
-pub(super) fn policy<'a>(limits: impl Iterator<Item = (&'a str, Limit)>) -> HeaderValue {
-    let mut text = String::new();
-    for (name, limit) in limits {
-        let comma = if text.is_empty() { "" } else { ", " };
-        let _ = match limit {
-            Limit::Requests { per, window, .. } => {
-                let seconds = window.as_secs().max(1);
-                write!(text, "{comma}\"{name}\";q={per};w={seconds}")
-            }
-            Limit::Concurrency(most) => {
-                write!(text, "{comma}\"{name}\";q={most};qu=\"concurrent-requests\"")
-            }
-        };
+/// In the unit that callers see.
+fn shown(limit: &Limit, units: u64) -> u64 {
+    match limit.unit() {
+        Some(Unit::InferenceTime) => units / MICROS,
+        Some(Unit::Requests | Unit::BodyBytes) | None => units,
     }
-    value(&text)
 }
 
 /// `"requests-200/s";r=150;t=1`
-pub(super) fn current(name: &str, standing: Standing) -> HeaderValue {
+pub(super) fn current(limit: &Limit, standing: Standing) -> HeaderValue {
+    let name = &limit.name;
     let mut text = String::with_capacity(name.len() + 48);
     text.push('"');
     text.push_str(name);
     text.push_str("\";r=");
-    push_decimal(&mut text, standing.remaining);
+    push_decimal(&mut text, shown(limit, standing.remaining));
     if let Some(reset) = standing.reset {
         text.push_str(";t=");
         push_decimal(&mut text, whole_seconds(reset));
@@ -69,7 +68,7 @@ fn push_decimal(text: &mut String, number: u64) {
 }
 
 /// The names and numbers above are all printable ASCII, so the fallback is never taken.
-fn value(text: &str) -> HeaderValue {
+pub(super) fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 

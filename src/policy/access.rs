@@ -75,6 +75,22 @@ impl Pattern {
         &self.0
     }
 
+    /// Whether it matches all of `text`: the parts between the `*`s, from left to right,
+    /// each as early as can be, and the last at the end.
+    pub fn matches(&self, text: &str) -> bool {
+        let Some((first, rest)) = self.0.split_once('*') else { return *self.0 == *text };
+        let Some(text) = text.strip_prefix(first) else { return false };
+        let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
+        let Some(mut text) = text.strip_suffix(last) else { return false };
+        middle.split('*').all(|part| match text.split_once(part) {
+            Some((_, after)) => {
+                text = after;
+                true
+            }
+            None => false,
+        })
+    }
+
     /// The same pattern for names that compare without case.
     pub(super) fn folded(&self) -> Self {
         Self(self.0.to_ascii_lowercase().into())

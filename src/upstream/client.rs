@@ -18,6 +18,7 @@ use super::budget::Budget;
 use super::connect::Connector;
 use super::headers::{INVOKED_VARIANT, REQUEST_ID, passed};
 use super::resolve::Destinations;
+use super::sending::Sending;
 use super::{Config, Payload, Relay, Route, RouteError, SignError, Signed, Timeouts, sign};
 use crate::aws::Credentials;
 use crate::limits::Admitted;
@@ -93,13 +94,6 @@ pub enum SendError {
     Uri(#[from] http::Error),
 }
 
-impl SendError {
-    /// Whether it is certain that nothing of the call went out.
-    fn unsent(&self) -> bool {
-        matches!(self, Self::Unresolved(_) | Self::Connect(_) | Self::Uri(_))
-    }
-}
-
 /// Why there is no way to SageMaker.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
@@ -156,46 +150,33 @@ impl Upstream {
     /// Signs an admitted call over its whole body.
     ///
     /// # Errors
-    /// When there are no valid credentials. What the call took of its rates is given back.
+    /// When there are no valid credentials.
     pub fn sign(
         &self,
-        mut admitted: Admitted,
+        admitted: Admitted,
         payload: Payload,
         id: RequestId,
         now: SystemTime,
     ) -> Result<Signed, SignError> {
         let Shared { config, route, credentials, .. } = &*self.0;
         let call = admitted.permit().call();
-        match sign::head(call, &payload, route, credentials, &config.region, id, now) {
-            Ok(head) => Ok(Signed::new(admitted, head, payload)),
-            Err(error) => {
-                admitted.give_back(Instant::now());
-                Err(error)
-            }
-        }
+        let head = sign::head(call, &payload, route, credentials, &config.region, id, now)?;
+        Ok(Signed::new(admitted, head, payload))
     }
 
     /// Sends a signed call and waits for the answer's head. The body is freed then.
-    /// Dropping the future aborts the call.
+    /// Dropping the future aborts the call; without a connection by then it was not sent.
     ///
     /// # Errors
     /// When no answer came; see [`SendError`]. A call is tried again only when no connection
     /// could be made, at another address and within the budget; or when a pooled one was
-    /// closed before a byte of the call was written (which the client itself does). What a
-    /// call that never went out took of its rates is given back.
+    /// closed before a byte of the call was written (which the client itself does).
     pub async fn send(&self, signed: Signed) -> Result<Answer, SendError> {
         let timeouts = self.0.config.timeouts;
         let head = tokio::time::timeout(timeouts.response_head, self.attempt(&signed)).await;
-        let mut admitted = signed.into_admitted();
-        match head.unwrap_or(Err(SendError::TooSlow(timeouts.response_head))) {
-            Ok((response, pick)) => Ok(answer(response, pick, timeouts, admitted)),
-            Err(error) => {
-                if error.unsent() {
-                    admitted.give_back(Instant::now());
-                }
-                Err(error)
-            }
-        }
+        let head = head.unwrap_or(Err(SendError::TooSlow(timeouts.response_head)));
+        let (response, pick) = head?;
+        Ok(answer(response, pick, timeouts, signed.into_admitted()))
     }
 
     async fn attempt(&self, signed: &Signed) -> Result<(Response<Incoming>, Pick), SendError> {
@@ -221,12 +202,15 @@ impl Upstream {
         let Shared { config, route, client, destinations, .. } = &*self.0;
         let pick = destinations.pick(config.timeouts.connect).await;
         let pick = pick.ok_or_else(|| SendError::Unresolved(route.host().to_owned()))?;
-        match client.request(signed.request(route, pick.authority())?).await {
+        let mut request = signed.request(route, pick.authority())?;
+        let sending = Sending::watch(signed.admitted(), &mut request);
+        match client.request(request).await {
             Ok(response) => {
                 pick.answered();
                 if framed(&response) { Ok((response, pick)) } else { Err(SendError::Unframed) }
             }
             Err(error) if error.is_connect() => {
+                sending.unsent();
                 pick.unreachable(Instant::now());
                 Err(SendError::Connect(error))
             }

@@ -71,6 +71,10 @@ impl Signed {
         Self { admitted, head, payload }
     }
 
+    pub(super) fn admitted(&self) -> &Admitted {
+        &self.admitted
+    }
+
     /// What the call holds of its limits; the body is freed.
     pub(super) fn into_admitted(self) -> Admitted {
         self.admitted

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::limits;
 use crate::config::at::At;
 use crate::config::file::access as file;
-use crate::limits::TeamLimits;
+use crate::limits::LimitsConfig;
 use crate::names::{Action, Group, Role, Team, User, is_endpoint_name};
 use crate::policy::{Access, Binding, Pattern, Revoked, RoleRules, Rule, TeamMembers, When};
 
@@ -15,6 +15,8 @@ pub(in crate::config) struct Known {
     /// `None` when `sagegate.yaml` gave no issuers at all.
     pub issuers: Option<Vec<String>>,
     pub roles: BTreeSet<String>,
+    /// The largest body that `sagegate.yaml` lets in, in bytes; 0 if it could not be read.
+    pub max_body: u64,
 }
 
 /// A named thing: the place of its name, that of its value, and both.
@@ -24,12 +26,8 @@ pub(in crate::config) fn access<'a>(
     at: &At<'a>,
     file: &'a file::Access,
     known: &Known,
-) -> (Access, Vec<TeamLimits>) {
+) -> (Access, LimitsConfig) {
     let (roles, teams) = (at.key("roles"), at.key("teams"));
-    let limits = teams.named(&file.teams).map(|(_, here, name, one)| TeamLimits {
-        team: Team::new(name),
-        limits: limits::compile(&here.key("limits"), &one.limits),
-    });
     let access = Access {
         roles: roles.named(&file.roles).map(role).collect(),
         bindings: bindings(&at.key("bindings"), &file.bindings, known),
@@ -37,8 +35,7 @@ pub(in crate::config) fn access<'a>(
         revoked: revoked(&at.key("revoked"), &file.revoked, known),
         endpoints: endpoints(&at.key("endpoints"), file),
     };
-    let limits = limits.filter(|team| !team.limits.is_empty()).collect();
-    (access, limits)
+    (access, limits::compile(at, file, known))
 }
 
 fn role((named, here, name, file): NamedAt<'_, file::Role>) -> RoleRules {
@@ -71,7 +68,7 @@ fn rule(at: &At<'_>, file: &file::Rule) -> Rule {
     }
 }
 
-const fn action(file: file::Action) -> Action {
+pub(super) const fn action(file: file::Action) -> Action {
     match file {
         file::Action::InvokeEndpoint => Action::InvokeEndpoint,
         file::Action::InvokeEndpointWithResponseStream => Action::InvokeEndpointWithResponseStream,
@@ -83,7 +80,7 @@ const fn action(file: file::Action) -> Action {
 }
 
 /// Endpoints compare without case, so a pattern is kept in lower case.
-fn endpoint_pattern(at: &At<'_>, text: &str) -> Pattern {
+pub(super) fn endpoint_pattern(at: &At<'_>, text: &str) -> Pattern {
     let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'*');
     if text.is_empty() || text.len() > 128 || !text.bytes().all(good) {
         at.reject_with(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Named, Network, Rate};
+use super::{ByteRate, Named, Network, Rate};
 
 /// access.yaml: who may do what. Whatever no role permits is denied.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -15,8 +15,16 @@ pub struct Access {
     pub roles: Named<Role>,
     /// Who has which roles.
     pub bindings: Vec<Binding>,
-    /// Who shares limits. A call is charged to the first of the caller's teams, as listed.
+    /// Who shares limits. A call is charged to the first of the caller's teams, as listed, or
+    /// to the one that it names in X-Sagegate-Team.
     pub teams: Named<Team>,
+    /// Limits for everybody, on top of each team's.
+    pub limits: Vec<Limit>,
+    /// For callers of no team, who share its limits as one team would.
+    pub default_team: DefaultTeam,
+    /// Where days begin and end for limits `/day`, such as `Europe/Berlin`. Default: UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
     /// Facts about endpoints that conditions can ask for.
     pub endpoints: Named<EndpointFacts>,
     /// Who is shut out now, whatever their token says.
@@ -127,13 +135,28 @@ pub struct Team {
     pub limits: Vec<Limit>,
 }
 
-/// One limit: either `requests` (with or without `burst`) or `concurrency`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DefaultTeam {
+    pub limits: Vec<Limit>,
+}
+
+/// One limit: exactly one of `requests`, `body_bytes`, `inference_seconds` and `concurrency`,
+/// and for which calls.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limit {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests: Option<Rate>,
-    /// How many may come at once. Default: one window's worth.
+    /// Bytes of request bodies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body_bytes: Option<ByteRate>,
+    /// Seconds that calls keep SageMaker busy, from sending one to the end of its answer.
+    /// Charged when a call ends; when they are used up, the next one is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inference_seconds: Option<Rate>,
+    /// How many may come at once, for `requests` and `inference_seconds` per s, min or hour.
+    /// Default: one window's worth.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 4_294_967_295_u32))]
     pub burst: Option<u32>,
@@ -141,6 +164,28 @@ pub struct Limit {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 4_294_967_295_u32))]
     pub concurrency: Option<u32>,
+    /// Who has a count of their own. Default: all whom the limit is for share one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per: Option<Per>,
+    /// Endpoint names; `*` stands for any characters. Default: every endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<String>", length(min = 1))]
+    pub endpoints: Option<Vec<String>>,
+    /// Default: every operation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<Action>", length(min = 1))]
+    pub operations: Option<Vec<Action>>,
+}
+
+/// `role` is the caller's first, in the order of `roles`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Per {
+    User,
+    Team,
+    Role,
+    Endpoint,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -28,7 +27,8 @@ pub struct Unit {
 }
 
 /// Every unit that the files know.
-pub const UNITS: [Unit; 5] = [ByteSize::UNIT, Span::UNIT, Rate::UNIT, Listen::UNIT, Network::UNIT];
+pub const UNITS: [Unit; 6] =
+    [ByteSize::UNIT, Span::UNIT, Rate::UNIT, Listen::UNIT, Network::UNIT, ByteRate::UNIT];
 
 /// A number of bytes: `25MiB`. Powers of 1024 only, because a memory bound that means 5 %
 /// less than it seems to helps nobody.
@@ -46,11 +46,20 @@ pub struct Rate {
     pub window: Window,
 }
 
+/// So many bytes in a window of time: `10GiB/hour`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteRate {
+    pub bytes: u64,
+    pub window: Window,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Window {
     Second,
     Minute,
     Hour,
+    /// A calendar day.
+    Day,
 }
 
 /// An address and a port to listen on. Names are refused: what they resolve to at start may
@@ -97,18 +106,29 @@ impl Span {
 impl Rate {
     const UNIT: Unit = Unit {
         format: "rate",
-        pattern: r"^[0-9]+/(s|second|m|min|minute|h|hour)$",
-        words: "a rate such as `200/s` (per: s, min or minute, h or hour)",
+        pattern: r"^[0-9]+/(s|second|m|min|minute|h|hour|day)$",
+        words: "a rate such as `200/s` (per: s, min or minute, h or hour, day)",
+        valid: |text| text.parse::<Self>().is_ok(),
+    };
+}
+
+impl ByteRate {
+    const UNIT: Unit = Unit {
+        format: "byte-rate",
+        pattern: r"^[0-9]+(B|KiB|MiB|GiB)/(s|second|m|min|minute|h|hour|day)$",
+        words: "a size per time such as `10GiB/hour` (per: s, min or minute, h or hour, day)",
         valid: |text| text.parse::<Self>().is_ok(),
     };
 }
 
 impl Window {
-    pub const fn length(self) -> Duration {
-        match self {
-            Self::Second => Duration::from_secs(1),
-            Self::Minute => Duration::from_secs(60),
-            Self::Hour => Duration::from_secs(3600),
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "s" | "second" => Some(Self::Second),
+            "m" | "min" | "minute" => Some(Self::Minute),
+            "h" | "hour" => Some(Self::Hour),
+            "day" => Some(Self::Day),
+            _ => None,
         }
     }
 }
@@ -160,13 +180,18 @@ impl FromStr for Rate {
         let wrong = NotOfUnit(Self::UNIT.words);
         let (count, window) = text.split_once('/').ok_or(wrong)?;
         let count = number(count).and_then(|n| u32::try_from(n).ok()).ok_or(wrong)?;
-        let window = match window {
-            "s" | "second" => Window::Second,
-            "m" | "min" | "minute" => Window::Minute,
-            "h" | "hour" => Window::Hour,
-            _ => return Err(wrong),
-        };
-        Ok(Self { count, window })
+        Ok(Self { count, window: Window::parse(window).ok_or(wrong)? })
+    }
+}
+
+impl FromStr for ByteRate {
+    type Err = NotOfUnit;
+
+    fn from_str(text: &str) -> Result<Self, NotOfUnit> {
+        let wrong = NotOfUnit(Self::UNIT.words);
+        let (size, window) = text.split_once('/').ok_or(wrong)?;
+        let bytes = scaled(size, &ByteSize::SCALE).ok_or(wrong)?;
+        Ok(Self { bytes, window: Window::parse(window).ok_or(wrong)? })
     }
 }
 
@@ -223,12 +248,24 @@ fn largest<'a>(value: u64, scale: &[(&'a str, u64)]) -> (&'a str, u64) {
 
 impl std::fmt::Display for Rate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let window = match self.window {
-            Window::Second => "s",
-            Window::Minute => "min",
-            Window::Hour => "h",
-        };
-        write!(f, "{}/{window}", self.count)
+        write!(f, "{}/{}", self.count, self.window)
+    }
+}
+
+impl std::fmt::Display for ByteRate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", ByteSize(self.bytes), self.window)
+    }
+}
+
+impl std::fmt::Display for Window {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Second => "s",
+            Self::Minute => "min",
+            Self::Hour => "h",
+            Self::Day => "day",
+        })
     }
 }
 
@@ -241,13 +278,6 @@ impl std::fmt::Display for Listen {
 impl std::fmt::Display for Network {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-impl Rate {
-    /// The count, unless it is zero.
-    pub fn non_zero(self) -> Option<NonZeroU32> {
-        NonZeroU32::new(self.count)
     }
 }
 
@@ -282,7 +312,7 @@ macro_rules! as_text {
     )*};
 }
 
-as_text!(ByteSize, Span, Rate, Listen, Network);
+as_text!(ByteSize, Span, Rate, Listen, Network, ByteRate);
 
 #[cfg(test)]
 mod tests {
@@ -292,7 +322,7 @@ mod tests {
 
     #[test]
     fn units_read_what_they_say_and_nothing_else() {
-        let table: [(usize, &[&str], &[&str]); 5] = [
+        let table: [(usize, &[&str], &[&str]); 6] = [
             (
                 0,
                 &["0B", "25MiB", "1GiB"],
@@ -305,8 +335,8 @@ mod tests {
             ),
             (
                 2,
-                &["200/s", "1/minute", "0/h", "5/min", "5/m"],
-                &["", "200", "200/", "/s", "200/day", "-1/s", "1.5/s", "5000000000/s"],
+                &["200/s", "1/minute", "0/h", "5/min", "5/m", "1000000/day"],
+                &["", "200", "200/", "/s", "200/week", "-1/s", "1.5/s", "5000000000/s"],
             ),
             (
                 3,
@@ -317,6 +347,11 @@ mod tests {
                 4,
                 &["10.0.0.0/8", "10.1.2.3", "::1", "fd00::/8"],
                 &["", "10.0.0.0/33", "10.0.0", "host", "10.0.0.0/"],
+            ),
+            (
+                5,
+                &["10GiB/hour", "0B/s", "1KiB/day", "5MiB/m"],
+                &["", "10GiB", "10/hour", "10GB/h", "10GiB/", "10GiB/week", "99999999999GiB/s"],
             ),
         ];
         for (unit, good, bad) in table {
@@ -343,8 +378,10 @@ mod tests {
             prop_assert_eq!(size.to_string().parse(), Ok(size));
             let span = Span(Duration::from_millis(u64::from(millis)));
             prop_assert_eq!(span.to_string().parse(), Ok(span));
-            for window in [Window::Second, Window::Minute, Window::Hour] {
+            for window in [Window::Second, Window::Minute, Window::Hour, Window::Day] {
                 let rate = Rate { count, window };
+                prop_assert_eq!(rate.to_string().parse(), Ok(rate));
+                let rate = ByteRate { bytes: size.0, window };
                 prop_assert_eq!(rate.to_string().parse(), Ok(rate));
             }
         }

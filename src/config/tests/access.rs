@@ -87,18 +87,18 @@ access.yaml:1:34: bindings[0].groups[2]: `` is not of the form `issuer/name`
 access.yaml:1:10: teams.t: the team is for nobody
   hint: give it `groups` or `users`
 # teams: { t: { users: [corp/a], limits: [{}] } }
-access.yaml:1:41: teams.t.limits[0]: a limit is either `requests` or `concurrency`
+access.yaml:1:41: teams.t.limits[0]: a limit is one of `requests`, `body_bytes`, `inference_seconds` or `concurrency`
 # teams: { t: { users: [corp/a], limits: [{ requests: 0/s }, { burst: 3 }, { concurrency: 0 }] } }
 access.yaml:1:53: teams.t.limits[0].requests: must not be zero
   hint: to shut a team out, take its binding away
-access.yaml:1:69: teams.t.limits[1].burst: `burst` goes with `requests`
+access.yaml:1:69: teams.t.limits[1].burst: `burst` goes with `requests` and `inference_seconds`
 access.yaml:1:89: teams.t.limits[2].concurrency: must be at least 1
 # teams: { t: { users: [corp/a], limits: [{ requests: 5/s, concurrency: 3 }, { tokens: 5 }, { requests: 5 }] } }
-access.yaml:1:41: teams.t.limits[0]: one limit is either `requests` or `concurrency`
-  hint: write two limits
+access.yaml:1:41: teams.t.limits[0]: one limit is only one of `requests`, `body_bytes`, `inference_seconds` or `concurrency`
+  hint: write one limit for each
 access.yaml:1:78: teams.t.limits[1].tokens: unknown key
-  hint: known here: requests, burst, concurrency
-access.yaml:1:103: teams.t.limits[2].requests: expected a rate such as `200/s` (per: s, min or minute, h or hour), found the number 5
+  hint: known here: requests, body_bytes, inference_seconds, burst, concurrency, per, endpoints, operations
+access.yaml:1:103: teams.t.limits[2].requests: expected a rate such as `200/s` (per: s, min or minute, h or hour, day), found the number 5
 # teams: { t: { users: [corp/a] }, t: { users: [corp/b] } }
 access.yaml:1:34: teams.t: the same key a second time
   hint: the first is on line 1

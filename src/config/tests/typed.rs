@@ -5,13 +5,14 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use crate::config::file::access::{
-    Access, Action, Binding, EndpointFacts, Limit, Revoked, Role, Rule, Team, When,
+    Access, Action, Binding, DefaultTeam, EndpointFacts, Limit, Per, Revoked, Role, Rule, Team,
+    When,
 };
 use crate::config::file::gateway::{
     Admin, Algorithm, Audit, Aws, Bounds, ClaimPath, Danger, Durability, Format, Gateway, Issuer,
     Level, Log, Server, ServerTimeouts, Timeouts, Tls,
 };
-use crate::config::file::{ByteSize, Listen, Named, Network, Rate, Span};
+use crate::config::file::{ByteRate, ByteSize, Listen, Named, Network, Rate, Span};
 use proptest::prelude::*;
 
 /// Texts that YAML could take for something else are among them.
@@ -68,12 +69,24 @@ fn when() -> impl Strategy<Value = When> {
 fn limit() -> impl Strategy<Value = Limit> {
     let rates = prop::sample::select(vec!["5/s", "6/min", "7/h"]);
     let rates = prop::option::of(rates.prop_map(|text| text.parse::<Rate>().unwrap()));
+    let bytes = prop::sample::select(vec!["5GiB/h", "6B/day"]);
+    let bytes = prop::option::of(bytes.prop_map(|text| text.parse::<ByteRate>().unwrap()));
     let count = || prop::option::of(1..=u32::MAX);
-    (rates, count(), count()).prop_map(|(requests, burst, concurrency)| Limit {
-        requests,
-        burst,
-        concurrency,
-    })
+    let per = prop::option::of(prop::sample::select(vec![Per::User, Per::Role]));
+    let operations = prop::option::of(Just(vec![Action::InvokeEndpoint]));
+    let whose = (per, some_texts(), operations);
+    (rates, bytes, count(), count(), whose).prop_map(
+        |(requests, body_bytes, burst, concurrency, (per, endpoints, operations))| Limit {
+            requests,
+            body_bytes,
+            inference_seconds: requests,
+            burst,
+            concurrency,
+            per,
+            endpoints,
+            operations,
+        },
+    )
 }
 
 fn role() -> impl Strategy<Value = Role> {
@@ -93,14 +106,21 @@ pub(super) fn access() -> impl Strategy<Value = Access> {
     let facts =
         prop::collection::btree_map(text(), text(), 0..3).prop_map(|tags| EndpointFacts { tags });
     let revoked = (texts(), texts()).prop_map(|(users, token_ids)| Revoked { users, token_ids });
-    (named(role()), prop::collection::vec(binding, 0..3), named(team), named(facts), revoked)
-        .prop_map(|(roles, bindings, teams, endpoints, revoked)| Access {
+    let limits = || prop::collection::vec(limit(), 0..3);
+    let limits = (limits(), limits(), prop::option::of(text()));
+    let teams = (named(team), limits);
+    (named(role()), prop::collection::vec(binding, 0..3), teams, named(facts), revoked).prop_map(
+        |(roles, bindings, (teams, (limits, of_no_team, time_zone)), endpoints, revoked)| Access {
             roles,
             bindings,
             teams,
+            limits,
+            default_team: DefaultTeam { limits: of_no_team },
+            time_zone,
             endpoints,
             revoked,
-        })
+        },
+    )
 }
 
 fn span() -> impl Strategy<Value = Span> {

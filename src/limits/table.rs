@@ -1,0 +1,167 @@
+//! The counts of one limit by key, bounded.
+//!
+//! Keys come from callers (users, endpoints), so how many there are is theirs to choose. A
+//! key whose count is idle is dropped, because a fresh one would answer the same. Keys past
+//! the bound share one count: each of them may have less then, and all of them never more.
+
+use std::fmt;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
+
+use super::count::{Count, Now, Place, Standing};
+
+/// Keys with a count of their own, per limit: some 10 MiB at worst.
+const MOST_KEYS: usize = 65_536;
+/// Counts that a new key looks at for idle ones to drop: more than one, so that the idle
+/// never outnumber the others for long.
+const SWEEP: usize = 2;
+/// The same when there is no room.
+const SWEEP_WHEN_FULL: usize = 64;
+
+/// Whose count: `None` is the one of a limit without keys, and that of keys past the bound.
+pub(super) type Key = Option<Arc<str>>;
+
+/// Where a key's count is, until the table changes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Spot {
+    Common,
+    At(usize),
+    /// Nowhere yet, and there is room for it.
+    Absent,
+}
+
+type Keyed<C> = IndexMap<Arc<str>, C, RandomState>;
+
+/// Counts of one kind.
+#[derive(Debug)]
+pub(super) struct Table<C: Count> {
+    terms: C::Terms,
+    common: C,
+    /// `None` for a limit without keys.
+    keyed: Option<Keyed<C>>,
+    /// The next place to look for an idle count.
+    hand: usize,
+    most: usize,
+}
+
+/// A table, whatever kind its counts are of.
+pub(super) trait Ledger: fmt::Debug + Send {
+    fn advance(&mut self, now: Now);
+    fn find(&mut self, key: Option<&Arc<str>>, now: Now) -> Spot;
+    fn check(&self, spot: Spot, cost: u64, now: Now) -> Result<(), u64>;
+    fn take(
+        &mut self,
+        spot: Spot,
+        key: Option<&Arc<str>>,
+        cost: u64,
+        now: Now,
+    ) -> (Key, Place, Standing);
+    fn give_back(&mut self, key: Option<&Arc<str>>, place: Place, now: Now);
+}
+
+impl<C: Count> Table<C> {
+    pub(super) fn new(terms: C::Terms, keyed: bool) -> Self {
+        let common = C::fresh(&terms);
+        let keyed = keyed.then(IndexMap::default);
+        Self { terms, common, keyed, hand: 0, most: MOST_KEYS }
+    }
+
+    pub(super) fn retune(&mut self, terms: C::Terms, now: Now) {
+        let from = std::mem::replace(&mut self.terms, terms);
+        C::advance(&mut self.terms, now);
+        let counts = self.keyed.iter_mut().flat_map(IndexMap::values_mut);
+        counts
+            .chain([&mut self.common])
+            .for_each(|count| count.carry_over(&from, &self.terms, now));
+    }
+
+    fn at(&self, spot: Spot) -> Option<&C> {
+        match spot {
+            Spot::Common => Some(&self.common),
+            Spot::At(index) => self.keyed.as_ref()?.get_index(index).map(|(_, count)| count),
+            Spot::Absent => None,
+        }
+    }
+
+    /// Drops a few idle counts; whether there is room for another.
+    fn make_room(&mut self, now: Now) -> bool {
+        let Some(keyed) = &mut self.keyed else { return false };
+        let looks = if keyed.len() < self.most { SWEEP } else { SWEEP_WHEN_FULL };
+        for _ in 0..looks.min(keyed.len()) {
+            self.hand = if self.hand < keyed.len() { self.hand } else { 0 };
+            let idle = |(_, count): (&Arc<str>, &C)| count.is_idle(&self.terms, now);
+            if keyed.get_index(self.hand).is_some_and(idle) {
+                // The last one takes its place, and is looked at next.
+                keyed.swap_remove_index(self.hand);
+            } else {
+                self.hand += 1;
+            }
+        }
+        keyed.len() < self.most
+    }
+}
+
+/// The count of a key's own, a fresh one if it has none yet.
+fn own<'a, C: Count>(
+    keyed: Option<&'a mut Keyed<C>>,
+    terms: &C::Terms,
+    spot: Spot,
+    key: Option<&Arc<str>>,
+) -> Option<(Key, &'a mut C)> {
+    let (keyed, key) = keyed.zip(key)?;
+    let count = match spot {
+        Spot::Common => return None,
+        Spot::At(index) => keyed.get_index_mut(index).map(|(_, count)| count)?,
+        Spot::Absent => keyed.entry(Arc::clone(key)).or_insert_with(|| C::fresh(terms)),
+    };
+    Some((Some(Arc::clone(key)), count))
+}
+
+impl<C: Count> Ledger for Table<C> {
+    fn advance(&mut self, now: Now) {
+        C::advance(&mut self.terms, now);
+    }
+
+    fn find(&mut self, key: Option<&Arc<str>>, now: Now) -> Spot {
+        let Some((keyed, key)) = self.keyed.as_ref().zip(key) else { return Spot::Common };
+        match keyed.get_index_of(key) {
+            Some(index) => Spot::At(index),
+            None if self.make_room(now) => Spot::Absent,
+            None => Spot::Common,
+        }
+    }
+
+    fn check(&self, spot: Spot, cost: u64, now: Now) -> Result<(), u64> {
+        match self.at(spot) {
+            Some(count) => count.check(&self.terms, cost, now),
+            None => C::fresh(&self.terms).check(&self.terms, cost, now),
+        }
+    }
+
+    fn take(
+        &mut self,
+        spot: Spot,
+        key: Option<&Arc<str>>,
+        cost: u64,
+        now: Now,
+    ) -> (Key, Place, Standing) {
+        let Self { terms, common, keyed, .. } = self;
+        let (key, count) = own(keyed.as_mut(), terms, spot, key).unwrap_or((None, common));
+        let place = count.take(terms, cost, now);
+        let standing = count.standing(terms, now);
+        (key, place, standing)
+    }
+
+    fn give_back(&mut self, key: Option<&Arc<str>>, place: Place, now: Now) {
+        let count = match (key, &mut self.keyed) {
+            (Some(key), Some(keyed)) => keyed.get_mut(key),
+            (None, _) | (_, None) => Some(&mut self.common),
+        };
+        // A count that was dropped was idle: nothing of it could come back.
+        if let Some(count) = count {
+            count.give_back(&self.terms, place, now);
+        }
+    }
+}
