@@ -4,6 +4,7 @@
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
 
 use crate::http2;
 use crate::support::request::INVOKE;
@@ -111,19 +112,39 @@ async fn a_renewed_certificate_is_shown_after_a_reload() {
 #[tokio::test]
 async fn a_sagemaker_that_cannot_show_who_it_is_hears_nothing() {
     let (right, wrong) = (Authority::new(), Authority::new());
-    // (who signed it, for which name, the status)
-    let cases = [(&wrong, "127.0.0.1", 502), (&right, "10.0.0.1", 502), (&right, "127.0.0.1", 200)];
-    for (authority, name, status) in cases {
+    // (who signed it, for which name, where calls go, the status)
+    let cases = [
+        (&wrong, "127.0.0.1", "127.0.0.1", 502),
+        (&right, "10.0.0.1", "127.0.0.1", 502),
+        (&right, "127.0.0.1", "127.0.0.1", 200),
+        // A name is resolved, and its certificate held to the name all the same.
+        (&right, "localhost", "localhost", 200),
+        (&right, "127.0.0.1", "localhost", 502),
+    ];
+    for (authority, name, host, status) in cases {
         let directory = TempDir::new().unwrap();
         std::fs::write(directory.path().join("ca.pem"), right.pem()).unwrap();
         let mut sagemaker = SageMaker::start().await;
         sagemaker.answer_all(OK);
         let address = terminate(&authority.issue(name), sagemaker.address).await;
-        let url = json!(format!("https://{address}"));
+        let url = json!(format!("https://{host}:{}", address.port()));
         let setup = Setup::default().with("aws", "runtime_url", url);
         let stand = Stand::within(directory, setup.with("aws", "ca", json!("ca.pem"))).await;
         stand.ask(&Ask::invoke(&stand.token()), status).await;
         assert_eq!(sagemaker.seen().len(), usize::from(status == 200), "{name}");
         stand.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_sagemaker_that_does_not_finish_the_handshake_is_given_up_within_connect() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = json!(format!("https://{}", silent.local_addr().unwrap()));
+    let setup = Setup::default().with("aws", "runtime_url", url);
+    let setup = setup.with("aws", "timeouts", json!({"connect": "100ms", "response_head": "8s"}));
+    let stand = Stand::with(setup).await;
+    let refused = stand.ask(&Ask::invoke(&stand.token()), 502).await;
+    let event = stand.event(&refused);
+    assert!(event["status_detail"].as_str().unwrap().contains("within 100 ms"), "{event}");
+    stand.stop().await;
 }
