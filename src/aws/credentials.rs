@@ -10,6 +10,8 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwapOption;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::default_provider::region::DefaultRegionChain;
+use aws_credential_types::Credentials as Keys;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::identity::Identity;
 use aws_types::region::Region;
@@ -21,6 +23,8 @@ use crate::telemetry::clock::Clock;
 const AHEAD: Duration = Duration::from_mins(10);
 /// Credentials without an expiry come from the environment or a profile, which may change.
 const RECHECK: Duration = Duration::from_mins(5);
+/// For one answer of the source: a `credential_process` that hangs must not be the last one.
+const PATIENCE: Duration = Duration::from_secs(30);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 /// How often, while waiting, the time of day is looked at: a clock that was set forward
@@ -108,7 +112,7 @@ async fn refresh_until_dropped(
 ) {
     let mut failures = 0;
     loop {
-        let fetched = provider.provide_credentials().await;
+        let fetched = fetch(&provider).await;
         let Some(shared) = shared.upgrade() else { return };
         let wait = match fetched {
             Ok(fetched) => {
@@ -128,6 +132,11 @@ async fn refresh_until_dropped(
         drop(shared);
         sleep(wait, &clock).await;
     }
+}
+
+async fn fetch(provider: &SharedCredentialsProvider) -> Result<Keys, CredentialsError> {
+    let answer = tokio::time::timeout(PATIENCE, provider.provide_credentials()).await;
+    answer.unwrap_or_else(|_| Err(CredentialsError::provider_timed_out(PATIENCE)))
 }
 
 /// For `wait`, or until so much has passed by the time of day.
@@ -157,11 +166,9 @@ fn backoff(failures: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
     use std::time::UNIX_EPOCH;
 
-    use aws_credential_types::Credentials as Keys;
-    use aws_credential_types::provider::error::CredentialsError;
     use aws_credential_types::provider::future::ProvideCredentials as Provided;
 
     use super::*;
@@ -172,12 +179,13 @@ mod tests {
         START + Duration::from_secs(seconds)
     }
 
-    /// Hands out numbered one-hour credentials, or fails while told to.
+    /// Hands out numbered one-hour credentials; fails, or hangs, while told to.
     #[derive(Clone, Debug)]
     struct Numbered {
         clock: Clock,
         calls: Arc<AtomicU32>,
-        failing: Arc<std::sync::atomic::AtomicBool>,
+        failing: Arc<AtomicBool>,
+        hanging: Arc<AtomicBool>,
     }
 
     impl ProvideCredentials for Numbered {
@@ -186,6 +194,9 @@ mod tests {
             Self: 'a,
         {
             let call = self.calls.fetch_add(1, Ordering::SeqCst);
+            if self.hanging.load(Ordering::SeqCst) {
+                return Provided::new(std::future::pending());
+            }
             if self.failing.load(Ordering::SeqCst) {
                 return Provided::ready(Err(CredentialsError::not_loaded("the source is down")));
             }
@@ -199,6 +210,17 @@ mod tests {
         identity.data::<Keys>().map(|keys| keys.access_key_id().to_owned())
     }
 
+    async fn started(clock: &Clock) -> (Numbered, Credentials) {
+        let source = Numbered {
+            clock: clock.clone(),
+            calls: Arc::default(),
+            failing: Arc::default(),
+            hanging: Arc::default(),
+        };
+        let provider = Source::Provider(SharedCredentialsProvider::new(source.clone()));
+        (source, Credentials::start(provider, "us-east-1", clock.clone()).await)
+    }
+
     async fn turns() {
         for _ in 0..10 {
             tokio::task::yield_now().await;
@@ -208,10 +230,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn valid_credentials_outlive_a_failing_source_and_recover_by_themselves() {
         let clock = Clock::manual(at(0));
-        let source =
-            Numbered { clock: clock.clone(), calls: Arc::default(), failing: Arc::default() };
-        let provider = Source::Provider(SharedCredentialsProvider::new(source.clone()));
-        let credentials = Credentials::start(provider, "us-east-1", clock.clone()).await;
+        let (source, credentials) = started(&clock).await;
         turns().await;
         assert_eq!(key(&credentials, at(0)).as_deref(), Some("AKID0"));
 
@@ -224,19 +243,23 @@ mod tests {
         assert_eq!(key(&credentials, at(3599)).as_deref(), Some("AKID0"), "still valid");
         assert_eq!(key(&credentials, at(3600)), None, "never past the expiry");
 
+        // For an hour.
+        clock.set(at(6601));
+        tokio::time::advance(Duration::from_hours(1)).await;
+        turns().await;
+        assert_eq!(key(&credentials, at(6601)), None);
+        assert!(!credentials.usable());
+
         source.failing.store(false, Ordering::SeqCst);
         tokio::time::advance(LAST_RETRY).await;
         turns().await;
-        assert!(key(&credentials, at(3601)).is_some_and(|key| key != "AKID0"), "recovered");
+        assert!(key(&credentials, at(6602)).is_some_and(|key| key != "AKID0"), "recovered");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_clock_that_was_set_forward_makes_them_be_fetched_within_seconds() {
         let clock = Clock::manual(at(0));
-        let source =
-            Numbered { clock: clock.clone(), calls: Arc::default(), failing: Arc::default() };
-        let provider = Source::Provider(SharedCredentialsProvider::new(source));
-        let credentials = Credentials::start(provider, "us-east-1", clock.clone()).await;
+        let (_source, credentials) = started(&clock).await;
         turns().await;
         assert_eq!(key(&credentials, at(0)).as_deref(), Some("AKID0"));
         tokio::time::advance(LOOK).await;
@@ -246,6 +269,21 @@ mod tests {
         tokio::time::advance(LOOK).await;
         turns().await;
         assert_eq!(key(&credentials, at(3500)).as_deref(), Some("AKID1"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_that_hangs_is_asked_again() {
+        let clock = Clock::manual(at(0));
+        let (source, credentials) = started(&clock).await;
+        source.hanging.store(true, Ordering::SeqCst);
+        turns().await;
+        assert_eq!(key(&credentials, at(0)), None);
+        source.hanging.store(false, Ordering::SeqCst);
+        tokio::time::advance(PATIENCE).await;
+        turns().await;
+        tokio::time::advance(FIRST_RETRY).await;
+        turns().await;
+        assert_eq!(key(&credentials, at(0)).as_deref(), Some("AKID1"));
     }
 
     #[test]

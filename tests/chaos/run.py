@@ -42,6 +42,9 @@ def main() -> int:
     if arguments.list:
         print("\n".join(scenario.name for scenario in chosen))
         return 0
+    if sys.platform != "linux":
+        print("these faults are injected by means of Linux alone")
+        return 0
     require_binary()
     began = time.monotonic()
     reports = _run_all(chosen, arguments.short)
