@@ -15,6 +15,8 @@ VENV := .venv
 VENV_STAMP := $(VENV)/.requirements
 E2E := tests/e2e
 NODE_STAMP := $(E2E)/node_modules/.package-lock
+# A Redis server for the tests of shared limits: the one at hand, or Debian's, unpacked.
+REDIS := target/tools/redis-server
 CARGO_FUZZ := target/tools/bin/cargo-fuzz
 
 .PHONY: help test lint bench chaos fuzz prerequisites
@@ -23,9 +25,9 @@ help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-7s%s\n", $$1, $$2 }'
 
 # `cargo test` builds the gateway's binary as well: the one that the real clients call.
-test: prerequisites $(VENV_STAMP) $(NODE_STAMP) ## Run every test: Rust's, real clients against the built gateway, the short faults
+test: prerequisites $(VENV_STAMP) $(NODE_STAMP) $(REDIS) ## Run every test: Rust's, real clients against the built gateway, the short faults
 	cargo test --locked
-	cd $(E2E) && ../../$(VENV)/bin/python -B -m pytest
+	cd $(E2E) && REDIS_SERVER=$(abspath $(REDIS)) ../../$(VENV)/bin/python -B -m pytest
 	$(VENV)/bin/python -B tests/chaos/run.py --short
 
 lint: ## Check formatting, and clippy with warnings denied
@@ -67,6 +69,9 @@ $(VENV_STAMP): $(E2E)/requirements.txt | prerequisites
 $(NODE_STAMP): $(E2E)/package-lock.json $(E2E)/package.json | prerequisites
 	cd $(E2E) && npm ci --no-audit --no-fund
 	touch $@
+
+$(REDIS): $(E2E)/redis-server.sh | prerequisites
+	$< $@
 
 $(CARGO_FUZZ):
 	cargo install --locked --root target/tools cargo-fuzz

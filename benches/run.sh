@@ -23,6 +23,10 @@ if ! cmp --silent benches/requirements.txt "$venv/.requirements"; then
     cp benches/requirements.txt "$venv/.requirements"
 fi
 
+# A Redis server: the one at hand, or Debian's.
+redis=target/tools/redis-server
+if [[ ! -x $redis ]]; then tests/e2e/redis-server.sh "$redis"; fi
+
 # `cargo bench` builds the gateway anew, with what dev-dependencies add to the crates it uses:
 # the one that is measured is the one that is shipped.
 cargo build --release --locked
@@ -37,7 +41,7 @@ cargo bench --locked --bench micro -- "${micro_arguments[@]}" | tee "$out/micro.
 echo
 # The package's own command starts Python first, which would count as Envoy's start.
 envoy=$("$venv/bin/python" -c 'import envoy; print(envoy.__path__[0] + "/_bin/envoy")')
-cargo bench --locked --bench proxy -- --envoy "$envoy" \
+cargo bench --locked --bench proxy -- --envoy "$envoy" --redis "$redis" \
     --sagegate "$out/sagegate" "$@" | tee "$out/proxy.txt"
 echo
 python3 benches/figures.py "$out/micro.txt" "$out/proxy.txt"

@@ -26,9 +26,11 @@ mod count;
 mod counter;
 mod day;
 mod headers;
+mod leased;
 mod limit;
 mod open;
 mod share;
+mod shared;
 mod table;
 
 pub use admit::{Limits, Moment};
@@ -36,6 +38,7 @@ pub use admitted::{Admitted, OverLimit};
 pub use bytes::{BodyGuard, BodyMemory};
 pub use concurrency::{Concurrency, Slot};
 pub use limit::{Filter, Limit, LimitsConfig, MICROS, Measure, Origin, Per, Period, Scope, Unit};
+pub use shared::{Lender, Mode, OnFailure, RedisConfig, RedisTls};
 
 #[cfg(test)]
 mod tests;

@@ -38,7 +38,7 @@ const RANKS: [(&str, u8); 17] = [
 ];
 
 /// Files, or whole folders, that decide from their parameters alone.
-const PURE: [&str; 32] = [
+const PURE: [&str; 35] = [
     "audit/event.rs",
     "audit/json.rs",
     "audit/render.rs",
@@ -59,6 +59,9 @@ const PURE: [&str; 32] = [
     "limits/limit.rs",
     "limits/open.rs",
     "limits/table.rs",
+    "limits/shared/breaker.rs",
+    "limits/shared/lease.rs",
+    "limits/shared/slots.rs",
     "names.rs",
     "policy.rs",
     "policy/",

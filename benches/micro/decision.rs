@@ -64,7 +64,7 @@ fn decision_miss(bencher: Bencher<'_, '_>, policies: usize) {
 #[divan::bench]
 fn admission(bencher: Bencher<'_, '_>) {
     let (policy, principal) = (policy(10), DESK.principal("admission"));
-    let limits = Limits::new(three_limits(), None, &Clock::System, &METRICS);
+    let limits = Limits::new(three_limits(), None, None, &Clock::System, &METRICS);
     let (begun, micros) = (Instant::now(), AtomicU64::new(0));
     bencher
         .with_inputs(|| {

@@ -12,6 +12,7 @@ use crate::certificate::Certificate;
 use crate::issuer::{AUDIENCE, GROUP, Issuer};
 use crate::probe;
 use crate::process::{Process, line};
+use crate::redis::Redis;
 
 /// Read when the bench runs, so that trying another configuration needs no build.
 const TEMPLATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches");
@@ -37,6 +38,8 @@ pub(crate) enum Kind {
     Sagegate,
     /// Its record and its access log, which is what it does unless told otherwise.
     SagegateLogged,
+    /// With its limits in Redis.
+    SagegateShared,
 }
 
 impl Kind {
@@ -64,6 +67,7 @@ impl fmt::Display for Kind {
             Self::Envoy => "Envoy",
             Self::Sagegate => "sagegate",
             Self::SagegateLogged => "sagegate+log",
+            Self::SagegateShared => "with Redis",
         })
     }
 }
@@ -78,6 +82,8 @@ pub(crate) struct Course<'a> {
     pub sagegate: &'a Path,
     /// What sagegate serves TLS with; plaintext without.
     pub certificate: Option<&'a Certificate>,
+    /// The limit store of those who share one.
+    pub redis: Option<&'a Redis>,
 }
 
 /// One proxy, running.
@@ -104,7 +110,7 @@ impl Contender {
                 let templates = ["envoy.yaml"];
                 Self::gateway(kind, course, &directory, command, &templates, "/ready").await
             }
-            Kind::Sagegate | Kind::SagegateLogged => {
+            Kind::Sagegate | Kind::SagegateLogged | Kind::SagegateShared => {
                 let mut command = Command::new(course.sagegate);
                 command.args(["run", "--config", "sagegate.yaml"]);
                 let templates = ["sagegate.yaml", "access.yaml"];
@@ -142,6 +148,7 @@ impl Contender {
         let mut places = places(course, address, admin);
         places.push(("RECORDS", directory.join(RECORDS).display().to_string()));
         places.push(("LOG_LEVEL", kind.log_level().to_owned()));
+        places.push(("LIMITS", limits(kind, course)?));
         for name in templates {
             let template = fs::read_to_string(Path::new(TEMPLATES).join(name))?;
             fs::write(directory.join(name), fill(&template, &places)?)?;
@@ -216,6 +223,15 @@ fn places(
         ("REGION", REGION.to_owned()),
         ("TLS", course.certificate.map_or_else(|| "null".to_owned(), Certificate::as_yaml)),
     ]
+}
+
+/// Where a contender keeps its limits.
+fn limits(kind: Kind, course: &Course<'_>) -> Outcome<String> {
+    if kind != Kind::SagegateShared {
+        return Ok("{}".to_owned());
+    }
+    let redis = course.redis.ok_or("no Redis for a contender that shares its limits")?;
+    Ok(format!("{{ store: {{ redis: {{ url: \"{}\" }} }} }}", redis.url()))
 }
 
 fn fill(template: &str, places: &[(&str, String)]) -> Outcome<String> {

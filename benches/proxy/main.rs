@@ -22,6 +22,7 @@ mod issuer;
 mod load;
 mod probe;
 mod process;
+mod redis;
 mod report;
 mod run;
 #[path = "../support/serve.rs"]

@@ -17,6 +17,7 @@ use crate::issuer::{GROUP, Issuer};
 use crate::load::Tally;
 use crate::probe::{self, Tokens};
 use crate::process::{Process, line};
+use crate::redis::Redis;
 use crate::report::{self, Standing};
 use crate::serve::runtime;
 
@@ -45,12 +46,15 @@ pub(crate) struct Plan {
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "bare,signing,envoy,sagegate,sagegate-logged"
+        default_value = "bare,signing,envoy,sagegate,sagegate-logged,sagegate-shared"
     )]
     contenders: Vec<Kind>,
     /// The Envoy binary.
     #[arg(long, default_value = "envoy")]
     envoy: PathBuf,
+    /// The Redis or Valkey server.
+    #[arg(long, default_value = "redis-server")]
+    redis: PathBuf,
     /// The sagegate binary, of a release build.
     #[arg(long, default_value = "target/release/sagegate")]
     sagegate: PathBuf,
@@ -74,6 +78,8 @@ impl Plan {
 pub(crate) struct Turn {
     pub cpu_us: f64,
     pub tally: Tally,
+    /// Calls to the limit store meanwhile, by 1,000 requests.
+    pub asked_per_thousand: f64,
 }
 
 pub(crate) fn run(plan: &Plan) -> Outcome {
@@ -88,6 +94,8 @@ async fn measure(plan: &Plan, issuer: &Issuer) -> Outcome {
     let (tokens, probes) = mint(plan.tokens, issuer, directory.path())?;
     let (_upstream, upstream) = start_upstream()?;
     let (envoy, sagegate) = (binary(&plan.envoy), binary(&plan.sagegate));
+    let shares = plan.contenders.contains(&Kind::SagegateShared);
+    let redis = shares.then(|| Redis::start(&binary(&plan.redis), directory.path())).transpose()?;
     let course = Course {
         issuer,
         upstream,
@@ -95,6 +103,7 @@ async fn measure(plan: &Plan, issuer: &Issuer) -> Outcome {
         envoy: &envoy,
         sagegate: &sagegate,
         certificate: None,
+        redis: redis.as_ref(),
     };
     race(plan, &course, &tokens, &probes).await?;
     if plan.contenders.contains(&Kind::Sagegate) {
@@ -113,7 +122,12 @@ async fn race(plan: &Plan, course: &Course<'_>, tokens: &Path, probes: &Tokens) 
     }
     for round in 1..=plan.rounds() {
         for standing in &mut standings {
-            let turn = take_turn(plan, &standing.contender, upstream, tokens).await?;
+            let asked = course.redis.map(Redis::calls).transpose()?;
+            let mut turn = take_turn(plan, &standing.contender, upstream, tokens).await?;
+            if let Some((redis, asked)) = course.redis.zip(asked) {
+                let sent = f64::from(u32::try_from(plan.warm_up + plan.requests())?);
+                turn.asked_per_thousand = f64::from(redis.calls()? - asked) * 1e3 / sent;
+            }
             eprintln!("round {round}: {:12} {:6.1} µs", standing.contender.kind, turn.cpu_us);
             standing.requests += plan.warm_up + plan.requests();
             standing.turns.push(turn);
@@ -181,7 +195,8 @@ async fn take_turn(
     if contender.kind.signs() && signed != u64::try_from(plan.warm_up + plan.requests())? {
         return Err(format!("{}: only {signed} requests came signed", contender.kind).into());
     }
-    Ok(Turn { cpu_us: cpu * 1e6 / f64::from(u32::try_from(tally.requests)?), tally })
+    let cpu_us = cpu * 1e6 / f64::from(u32::try_from(tally.requests)?);
+    Ok(Turn { cpu_us, tally, asked_per_thousand: 0.0 })
 }
 
 fn load_arguments(plan: &Plan, contender: &Contender, tokens: &Path) -> Vec<String> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::aws::{Credentials, Source, default_region};
 use crate::config::{AwsConfig, Loaded};
 use crate::identity::{Authenticator, IdentityError};
-use crate::limits::{BodyMemory, Concurrency, Limits};
+use crate::limits::{BodyMemory, Concurrency, Lender, Limits, Mode, RedisConfig};
 use crate::server::{self, Bounds, Server, Tls, TlsError, TlsFiles};
 use crate::snapshot::Snapshot;
 use crate::telemetry::clock::Clock;
@@ -39,6 +39,8 @@ pub(super) struct Ground {
     pub source: Source,
     pub clock: Clock,
     pub metrics: Metrics,
+    /// Of limits that are shared with other gateways.
+    pub lender: Option<Lender>,
 }
 
 /// Builds the next snapshot. What of `previous` did not change lives on: fetched keys,
@@ -48,7 +50,7 @@ pub(super) async fn snapshot(
     previous: Option<&Snapshot>,
     ground: &Ground,
 ) -> Result<Snapshot, StartError> {
-    let Ground { clock, metrics, .. } = ground;
+    let Ground { clock, metrics, lender, .. } = ground;
     let identity = Authenticator::new(
         loaded.issuers,
         previous.map(|previous| &previous.identity),
@@ -61,7 +63,8 @@ pub(super) async fn snapshot(
         time: loaded.body_timeout,
         memory: body_memory(loaded.body_memory, previous.map(|p| &p.bodies.memory)),
     };
-    let limits = Limits::new(loaded.limits, previous.map(|p| &p.limits), clock, metrics);
+    let limits =
+        Limits::new(loaded.limits, previous.map(|p| &p.limits), lender.as_ref(), clock, metrics);
     let requests = requests(loaded.requests, previous.map(|p| &p.requests));
     Ok(Snapshot { requests, identity, policy: loaded.policy, limits, bodies, upstream })
 }
@@ -114,6 +117,14 @@ async fn upstream(
         }
     };
     Ok(Upstream::new(config, credentials, &ground.metrics)?)
+}
+
+/// Asks the shared limit store from now on, if there is one.
+pub(super) fn lender(store: Option<RedisConfig>, metrics: &Metrics) -> Option<Lender> {
+    if store.is_none() {
+        Mode::Embedded.show(metrics);
+    }
+    store.map(|config| Lender::start(config, metrics))
 }
 
 /// A listener by its name in the metrics.

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use super::build::{Ground, StartError, snapshot};
 use crate::audit::JournalConfig;
 use crate::config::{AdminConfig, Loaded};
+use crate::limits::RedisConfig;
 use crate::server::{Bounds, Tls};
 use crate::snapshot::Snapshot;
 
@@ -28,6 +29,7 @@ pub(super) struct Fixed {
     admin: AdminConfig,
     journal: JournalConfig,
     tls: bool,
+    limit_store: Option<RedisConfig>,
 }
 
 impl Fixed {
@@ -38,6 +40,7 @@ impl Fixed {
             admin: loaded.admin,
             journal: loaded.journal.clone(),
             tls: loaded.server.tls.is_some(),
+            limit_store: loaded.limit_store.clone(),
         }
     }
 }
@@ -47,8 +50,8 @@ impl Reloader {
         if Fixed::of(&loaded) != self.fixed {
             tracing::warn!(
                 "`server.listen`, what `server.bounds` and `server.timeouts` say of \
-                 connections, turning `server.tls` on or off, `admin` and `audit` apply at \
-                 the next start"
+                 connections, turning `server.tls` on or off, `admin`, `limits.store` and \
+                 `audit` apply at the next start"
             );
         }
         let files = loaded.server.tls.clone();

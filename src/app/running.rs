@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::build::{Ground, StartError, bind, snapshot, tls};
+use super::build::{Ground, StartError, bind, lender, snapshot, tls};
 use super::reload::{Fixed, Reloader};
 use crate::admin::{Admin, Health, Probes};
 use crate::audit::{Instance, Journal};
 use crate::aws::Source;
 use crate::config::Loaded;
 use crate::gateway::Gateway;
+use crate::limits::{Lender, Mode};
 use crate::server::{Bounds, Drain, Server};
 use crate::telemetry::clock::Clock;
 use crate::telemetry::metrics::Metrics;
@@ -76,7 +78,8 @@ impl App {
         let journal = Journal::open(loaded.journal.clone(), instance, &metrics)
             .map_err(|source| StartError::Journal { directory, source })?;
 
-        let ground = Ground { source, clock: Clock::System, metrics: metrics.clone() };
+        let lender = lender(loaded.limit_store.clone(), &metrics);
+        let ground = Ground { source, clock: Clock::System, metrics: metrics.clone(), lender };
         let (fixed, drain_timeout) = (Fixed::of(&loaded), loaded.drain_timeout);
         let first = snapshot(loaded, None, &ground).await?;
         first.identity.start();
@@ -122,6 +125,11 @@ impl App {
         self.probes_address
     }
 
+    /// Whether the shared limit store answers, as it changes; `None` where there is none.
+    pub fn limit_modes(&self) -> Option<watch::Receiver<Mode>> {
+        self.reloader.ground.lender.as_ref().map(Lender::modes)
+    }
+
     /// What `/readyz` is answered from.
     pub fn health(&self) -> &Health {
         &self.health
@@ -148,6 +156,9 @@ impl App {
             // Whoever is cut off is recorded as such before the journal closes.
             self.health.drain.cut();
             let _ = tokio::time::timeout(FLUSH, &mut self.gateway).await;
+        }
+        if let Some(lender) = &self.reloader.ground.lender {
+            lender.close().await;
         }
         let flushed = tokio::time::timeout(FLUSH, self.health.journal.close()).await;
         self.stop_admin.cut();

@@ -8,4 +8,5 @@ pub(super) mod access;
 pub(super) mod gateway;
 pub(super) mod issuers;
 mod limits;
+pub(super) mod store;
 mod url;

@@ -8,6 +8,7 @@ pub mod access;
 pub mod gateway;
 mod named;
 mod server;
+pub mod store;
 mod units;
 
 pub use named::Named;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::at::At;
 use super::compile::access::{Known, access};
-use super::compile::{gateway, issuers};
+use super::compile::{gateway, issuers, store};
 use super::expand::{Environment, expand};
 use super::fault::{Fault, Faults, Tried};
 use super::file;
@@ -185,6 +185,7 @@ fn compile<'a>(
     let aws = gateway::aws(at, file, sources);
     let issuers = issuers::issuers(at, file, sources);
     let (admin, journal) = (gateway::admin(at, file), gateway::journal(at, &file.audit, sources));
+    let limit_store = store::store(at, file, sources);
     let policies = policies(at, file, sources);
     let Rules { path, access, limits } = rules?;
     let policy = Policy::compile(access.clone(), &policies, metrics);
@@ -204,6 +205,7 @@ fn compile<'a>(
         access,
         policy,
         limits,
+        limit_store,
         journal,
         log: gateway::log(&file.log),
         dangers: gateway::dangers(&file.danger),

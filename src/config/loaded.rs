@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::audit::JournalConfig;
 use crate::identity::IssuerConfig;
-use crate::limits::LimitsConfig;
+use crate::limits::{LimitsConfig, RedisConfig};
 use crate::policy::Access;
 use crate::policy::Policy;
 use crate::server::{Bounds, TlsFiles};
@@ -40,6 +40,8 @@ pub struct Loaded {
     /// The same and `policies/*.cedar`, compiled.
     pub policy: Policy,
     pub limits: LimitsConfig,
+    /// Where limits are kept, if not in this process alone.
+    pub limit_store: Option<RedisConfig>,
     pub journal: JournalConfig,
     pub log: LogConfig,
     /// The options under `danger:` that are on; start-up warns about each.

@@ -75,6 +75,7 @@ impl Refusal {
             Self::Auth(AuthError::KeysUnavailable) => row(503, "ServiceUnavailable", "keys_unavailable", Rejected).retry(5),
 
             Self::Denied(_) => row(403, "AccessDeniedException", "denied", Blocked),
+            Self::OverLimit(over) if over.is_cut() => row(503, "ServiceUnavailable", "shed", Rejected).retry(1),
             // Its headers say when to come back.
             Self::OverLimit(_) => row(429, "ThrottlingException", "limited", Rejected),
 
@@ -104,6 +105,9 @@ impl Refusal {
             Self::Call(error) => error.to_string(),
             Self::Auth(error) => error.to_string(),
             Self::Denied(denial) => denied(denial),
+            Self::OverLimit(over) if over.is_cut() => {
+                "the gateway cannot tell what is left of your limits now; try again".to_owned()
+            }
             Self::OverLimit(over) => format!("{over}; wait as Retry-After says"),
             Self::Payload(error) => error.to_string(),
             Self::Record(_) => "the gateway cannot take the call now; try again".to_owned(),
@@ -133,6 +137,9 @@ impl Refusal {
             Self::Call(error) => error.to_string(),
             Self::Auth(error) => error.operator(),
             Self::Denied(denial) => reason(denial).to_owned(),
+            Self::OverLimit(over) if over.is_cut() => {
+                format!("the limit store cannot be asked for `{}`", over.limit().name)
+            }
             Self::OverLimit(over) => format!("over limit `{}`", over.limit().name),
             Self::Payload(error) => error.to_string(),
             Self::Record(error) => error.to_string(),
@@ -158,7 +165,7 @@ impl Refusal {
             Self::Call(CallError::Method { allow }) => {
                 headers.insert(ALLOW, HeaderValue::from_static(allow));
             }
-            Self::OverLimit(over) => headers.extend(over.headers()),
+            Self::OverLimit(over) if !over.is_cut() => headers.extend(over.headers()),
             Self::Auth(_) | Self::Denied(_) => {
                 if let Some(challenge) = self.challenge() {
                     headers.insert(WWW_AUTHENTICATE, challenge);
@@ -168,6 +175,7 @@ impl Refusal {
             | Self::Busy
             | Self::Version
             | Self::Call(_)
+            | Self::OverLimit(_)
             | Self::Payload(_)
             | Self::Record(_)
             | Self::Sign(_)

@@ -9,8 +9,10 @@ use foldhash::fast::RandomState;
 use super::admitted::{Admitted, Held, OverLimit};
 use super::count::Now;
 use super::counter::Counter;
+use super::leased::{Leasing, stem};
 use super::limit::{Limit, LimitsConfig};
 use super::share::{Ask, Length, Share};
+use super::shared::Lender;
 use crate::names::Team;
 use crate::policy::Permit;
 use crate::telemetry::clock::Clock;
@@ -24,6 +26,8 @@ pub struct Limits {
     teams: HashMap<Team, Arc<Share>, RandomState>,
     /// For callers of no team.
     no_team: Arc<Share>,
+    /// Fills the counts, where they are slices of a shared store's.
+    lender: Option<Lender>,
 }
 
 /// One moment on both clocks: rates go by the first, which never goes back, and days by the
@@ -48,25 +52,35 @@ impl Limits {
     pub fn new(
         config: LimitsConfig,
         previous: Option<&Self>,
+        lender: Option<&Lender>,
         clock: &Clock,
         metrics: &Metrics,
     ) -> Self {
-        let origin = previous.map_or_else(Instant::now, |previous| previous.time.origin);
+        let origin = lender.map(Lender::origin).or(previous.map(|previous| previous.time.origin));
+        let origin = origin.unwrap_or_else(Instant::now);
         let time = Time { origin, clock: clock.clone() };
         let mut old: Vec<_> = previous.iter().flat_map(|previous| &previous.counters).collect();
         let now = time.now(time.moment());
-        let counters: Vec<_> =
-            config.limits.into_iter().map(|limit| counter(limit, &mut old, now)).collect();
+        let mut alike = HashMap::<_, usize>::new();
+        let mut counted = |limit: Limit| {
+            let nth = alike.entry((limit.scope.clone(), stem(&limit))).or_default();
+            let leasing = lender.map(|lender| Leasing::new(lender, &limit, *nth));
+            *nth += 1;
+            counter(limit, leasing, &mut old, now)
+        };
+        let counters: Vec<_> = config.limits.into_iter().map(&mut counted).collect();
         let share = |team: Option<&Team>| {
             let own = counters.iter().filter(|(limit, _)| limit.scope.includes(team));
             Arc::new(Share::new(team, own, metrics))
         };
         let teams = config.teams.into_iter().map(|team| (team.clone(), share(Some(&team))));
-        Self { teams: teams.collect(), no_team: share(None), time, counters }
+        let lender = lender.cloned();
+        Self { teams: teams.collect(), no_team: share(None), time, counters, lender }
     }
 
     /// Takes from all the limits that the call is held to, or from none. `body` is the
-    /// length that the head declares, if it does. Cancelled, it has taken nothing.
+    /// length that the head declares, if it does. Where the shared store has to be asked
+    /// first, it waits for that, no longer than configured. Cancelled, it has taken nothing.
     ///
     /// # Errors
     /// [`OverLimit`], of the limit with the longest wait.
@@ -76,7 +90,17 @@ impl Limits {
         body: Option<u64>,
         now: Moment,
     ) -> Result<Admitted, OverLimit> {
-        self.admit_now(permit, body, now)
+        let first = self.take(&permit, body, now);
+        let taken = match (first, &self.lender) {
+            (Err(over), Some(lender)) if over.is_asking() => {
+                let again = || self.take(&permit, body, self.time.moment());
+                lender
+                    .answered(again, |taken| taken.as_ref().is_err_and(OverLimit::is_asking))
+                    .await
+            }
+            (first, _) => first,
+        };
+        Ok(Admitted::new(permit, taken?, body.is_none()))
     }
 
     /// The same of what is at hand here, without asking anybody.
@@ -89,17 +113,22 @@ impl Limits {
         body: Option<u64>,
         now: Moment,
     ) -> Result<Admitted, OverLimit> {
-        let share = permit.team().and_then(|team| self.teams.get(team)).unwrap_or(&self.no_team);
-        let length = body.map_or(Length::Undeclared, Length::Declared);
-        let taken = share.take(Ask { permit: &permit, body: length }, self.time.now(now))?;
-        let held = Held::new(Arc::clone(share), self.time.clone(), taken);
+        let held = self.take(&permit, body, now)?;
         Ok(Admitted::new(permit, held, body.is_none()))
+    }
+
+    fn take(&self, permit: &Permit, body: Option<u64>, now: Moment) -> Result<Held, OverLimit> {
+        let share = permit.team().and_then(|team| self.teams.get(team)).unwrap_or(&self.no_team);
+        let body = body.map_or(Length::Undeclared, Length::Declared);
+        let taken = share.take(Ask { permit, body }, self.time.now(now))?;
+        Ok(Held::new(Arc::clone(share), self.time.clone(), taken))
     }
 }
 
 /// The old counter of the same limit, held to its new numbers, or a new one.
 fn counter(
     limit: Limit,
+    leasing: Option<Leasing>,
     old: &mut Vec<&(Arc<Limit>, Arc<Counter>)>,
     now: Now,
 ) -> (Arc<Limit>, Arc<Counter>) {
@@ -112,7 +141,7 @@ fn counter(
             }
             Arc::clone(counter)
         }
-        None => Arc::new(Counter::new(&limit)),
+        None => Arc::new(Counter::new(&limit, leasing)),
     };
     (Arc::new(limit), counter)
 }

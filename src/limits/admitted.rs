@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use http::header::{HeaderName, HeaderValue};
 
 use super::admit::{Moment, Time};
-use super::count::Standing;
+use super::count::{ASK, CUT, Standing};
 use super::headers;
 use super::limit::{Limit, Measure};
 use super::share::{Ask, Length, Share, Taken};
@@ -117,6 +117,16 @@ impl OverLimit {
         Self { limit, policy, retry_after: Duration::from_nanos(nanos) }
     }
 
+    /// The shared store is asked meanwhile, and may have enough.
+    pub(super) fn is_asking(&self) -> bool {
+        self.retry_after == Duration::from_nanos(ASK)
+    }
+
+    /// The shared store cannot be asked, and nothing is admitted without it.
+    pub fn is_cut(&self) -> bool {
+        self.retry_after == Duration::from_nanos(CUT)
+    }
+
     /// The limit that refused; of several, the one with the longest wait.
     pub fn limit(&self) -> &Limit {
         &self.limit
@@ -130,7 +140,7 @@ impl OverLimit {
 
     /// `RateLimit-Policy`, `RateLimit` and `Retry-After` (whole seconds, rounded up).
     pub fn headers(&self) -> [(HeaderName, HeaderValue); 3] {
-        let nanos = u64::try_from(self.retry_after.as_nanos()).unwrap_or(u64::MAX);
+        let nanos = u64::try_from(self.retry_after.as_nanos()).unwrap_or(u64::MAX).max(1);
         let open = matches!(self.limit.measure, Measure::Concurrency(_));
         let standing = Standing { remaining: 0, of: 0, reset: (!open).then_some(nanos) };
         [

@@ -8,6 +8,7 @@
 //! most `burst + t · quota / window`.
 
 use std::num::NonZeroU64;
+use std::sync::Arc;
 
 use super::count::{Count, Now, Place, Standing};
 use super::limit::Period;
@@ -117,7 +118,7 @@ impl Bucket {
 impl Count for Bucket {
     type Terms = Rate;
 
-    fn fresh(_: &Rate) -> Self {
+    fn fresh(_: &Rate, _: Option<&Arc<str>>) -> Self {
         Self::default()
     }
 

@@ -1,6 +1,7 @@
 //! What one count of a limit can do, whoever keeps it. This is where stores plug in.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// A moment, on the two scales that counts want. Both are given, never read here.
@@ -21,7 +22,8 @@ pub(super) trait Count: fmt::Debug + Send {
     type Terms: fmt::Debug + Send;
 
     /// Of which nothing is used.
-    fn fresh(terms: &Self::Terms) -> Self;
+    /// `None` for the count of a limit without keys, and of keys past the bound.
+    fn fresh(terms: &Self::Terms, key: Option<&Arc<str>>) -> Self;
 
     /// Before anything else is asked at `now`.
     fn advance(_terms: &mut Self::Terms, _now: Now) {}
@@ -29,7 +31,7 @@ pub(super) trait Count: fmt::Debug + Send {
     /// Whether `cost` units are there to be taken.
     ///
     /// # Errors
-    /// The nanoseconds until they would be, if nobody else takes them.
+    /// The nanoseconds until they would be, if nobody else takes them; or [`ASK`], or [`CUT`].
     fn check(&self, terms: &Self::Terms, cost: u64, now: Now) -> Result<(), u64>;
 
     /// Takes what was checked. Of what was not, it takes all the same: that is how time is
@@ -48,6 +50,12 @@ pub(super) trait Count: fmt::Debug + Send {
     fn carry_over(&mut self, from: &Self::Terms, to: &Self::Terms, now: Now);
 }
 
+/// In place of a wait: the store that has the rest is asked now, and may have enough.
+pub(super) const ASK: u64 = 0;
+
+/// In place of a wait: nobody knows, because the store cannot be asked.
+pub(super) const CUT: u64 = u64::MAX;
+
 /// What a call took of a count, to give it back by.
 #[derive(Debug)]
 pub(super) enum Place {
@@ -60,6 +68,11 @@ pub(super) enum Place {
     /// Of the day that begins at this second.
     Day {
         starts: i64,
+        cost: u64,
+    },
+    /// Of a slice of the store's; of a quota, of the day that begins then.
+    Leased {
+        from: Option<u64>,
         cost: u64,
     },
     Slot,

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::bucket::{Bucket, Rate};
 use super::count::{Now, Place, Standing};
 use super::day::{Calendar, Used};
+use super::leased::{Leased, Leasing};
 use super::limit::{Identity, Limit, Measure, Per};
 use super::open::Open;
 use super::table::{Key, Ledger, Spot, Table};
@@ -30,12 +31,13 @@ struct Inner {
     kept: Kept,
 }
 
-/// Where a limit's counts are kept. A store elsewhere is one more row.
+/// Where a limit's counts are kept.
 #[derive(Debug)]
 enum Kept {
     Rate(Table<Bucket>),
     Day(Table<Used>),
     Open(Table<Open>),
+    Leased(Table<Leased>),
 }
 
 /// A counter under its lock, at one moment.
@@ -46,10 +48,15 @@ pub(super) struct Locked<'a> {
 }
 
 impl Counter {
-    pub(super) fn new(limit: &Limit) -> Self {
+    /// With `leasing`, kept in the shared store.
+    pub(super) fn new(limit: &Limit, leasing: Option<Leasing>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let inner = Inner { latest: 0, kept: Kept::embedded(limit) };
+        let kept = match leasing {
+            Some(leasing) => Kept::Leased(Table::new(leasing, limit.per != Per::Whole)),
+            None => Kept::embedded(limit),
+        };
+        let inner = Inner { latest: 0, kept };
         Self { id, identity: limit.identity(), inner: Mutex::new(inner) }
     }
 
@@ -78,8 +85,8 @@ impl Locked<'_> {
 
     /// # Errors
     /// The nanoseconds until `cost` units would be there.
-    pub(super) fn check(&self, spot: Spot, cost: u64) -> Result<(), u64> {
-        self.inner.kept.ledger().check(spot, cost, self.now)
+    pub(super) fn check(&self, spot: Spot, key: Option<&Arc<str>>, cost: u64) -> Result<(), u64> {
+        self.inner.kept.ledger().check(spot, key, cost, self.now)
     }
 
     /// Takes; returns whose count it was taken from and how that stands now.
@@ -107,6 +114,7 @@ impl Locked<'_> {
                 table.retune(Calendar::new(*quota, zone.clone()), now);
             }
             (Kept::Open(table), Measure::Concurrency(most)) => table.retune(*most, now),
+            (Kept::Leased(table), _) => table.retune(table.terms().retuned(measure), now),
             // Another kind has another identity, and so another counter.
             (Kept::Rate(_) | Kept::Day(_) | Kept::Open(_), _) => {}
         }
@@ -132,6 +140,7 @@ impl Kept {
             Self::Rate(table) => table,
             Self::Day(table) => table,
             Self::Open(table) => table,
+            Self::Leased(table) => table,
         }
     }
 
@@ -140,6 +149,7 @@ impl Kept {
             Self::Rate(table) => table,
             Self::Day(table) => table,
             Self::Open(table) => table,
+            Self::Leased(table) => table,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! on; by more, the count goes back with it.
 
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
@@ -44,7 +45,12 @@ impl Calendar {
         Self { quota: quota.get(), zone, today: never }
     }
 
-    fn nanos_left(&self, now: Now) -> u64 {
+    /// The seconds at which the day begins and ends.
+    pub(super) fn today(&self) -> (i64, i64) {
+        (self.today.starts, self.today.ends)
+    }
+
+    pub(super) fn nanos_left(&self, now: Now) -> u64 {
         let ends = u64::try_from(self.today.ends).unwrap_or(0);
         let ends = SystemTime::UNIX_EPOCH + Duration::from_secs(ends);
         let left = ends.duration_since(now.wall).unwrap_or_default();
@@ -83,7 +89,7 @@ impl Used {
 impl Count for Used {
     type Terms = Calendar;
 
-    fn fresh(_: &Calendar) -> Self {
+    fn fresh(_: &Calendar, _: Option<&Arc<str>>) -> Self {
         Self { starts: i64::MIN, units: 0 }
     }
 

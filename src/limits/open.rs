@@ -1,6 +1,7 @@
 //! How many requests of a key are open.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use super::count::{Count, Now, Place, Standing};
 
@@ -15,7 +16,7 @@ const WAIT: u64 = 1_000_000_000;
 impl Count for Open {
     type Terms = NonZeroU32;
 
-    fn fresh(_: &NonZeroU32) -> Self {
+    fn fresh(_: &NonZeroU32, _: Option<&Arc<str>>) -> Self {
         Self(0)
     }
 

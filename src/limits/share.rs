@@ -7,7 +7,7 @@ use http::header::HeaderValue;
 use prometheus::IntCounter;
 
 use super::admitted::OverLimit;
-use super::count::{Now, Place, Standing};
+use super::count::{ASK, Now, Place, Standing};
 use super::counter::Counter;
 use super::headers;
 use super::limit::{Limit, Measure, Per, Unit};
@@ -166,7 +166,8 @@ impl Share {
         let (key, cost) = (entry.key(ask), entry.cost(ask));
         let mut counter = entry.counter.lock(now);
         let spot = counter.find(key);
-        if let Err(nanos) = counter.check(spot, cost.asked) {
+        let checked = counter.check(spot, key, cost.asked);
+        if let Err(nanos) = checked.or_else(|nanos| ask.insists_on(nanos)) {
             return Err(self.longest(Wait { entry, nanos }, index, ask, now));
         }
         self.take_all(index + 1, ask, now, taken)?;
@@ -181,14 +182,16 @@ impl Share {
         let waits = rest.filter_map(|entry| {
             let mut counter = entry.counter.lock(now);
             let spot = counter.find(entry.key(ask));
-            let nanos = counter.check(spot, entry.cost(ask).asked).err()?;
+            let nanos = counter.check(spot, entry.key(ask), entry.cost(ask).asked).err()?;
             Some(Wait { entry, nanos })
         });
         waits.fold(first, |one, other| if other.nanos > one.nanos { other } else { one })
     }
 
     fn over_limit(&self, ask: Ask<'_>, wait: Wait<'_>) -> OverLimit {
-        wait.entry.refused.inc();
+        if wait.nanos != ASK {
+            wait.entry.refused.inc();
+        }
         let whole = Ask { body: ask.body.whole(), ..ask };
         let concerned = || self.entries.iter().filter(|entry| entry.concerns(whole));
         let policy = self.policy.clone().unwrap_or_else(|| policy(concerned()));
@@ -219,6 +222,13 @@ impl Taken {
             self.tightest = Some((grip.entry, standing));
         }
         self.grips.push(grip);
+    }
+}
+
+impl Ask<'_> {
+    /// A body that is here already does not wait for the store: it is owed to it.
+    fn insists_on(self, nanos: u64) -> Result<(), u64> {
+        if nanos == ASK && matches!(self.body, Length::Found(_)) { Ok(()) } else { Err(nanos) }
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) struct Table<C: Count> {
 pub(super) trait Ledger: fmt::Debug + Send {
     fn advance(&mut self, now: Now);
     fn find(&mut self, key: Option<&Arc<str>>, now: Now) -> Spot;
-    fn check(&self, spot: Spot, cost: u64, now: Now) -> Result<(), u64>;
+    fn check(&self, spot: Spot, key: Option<&Arc<str>>, cost: u64, now: Now) -> Result<(), u64>;
     fn take(
         &mut self,
         spot: Spot,
@@ -63,7 +63,7 @@ pub(super) trait Ledger: fmt::Debug + Send {
 
 impl<C: Count> Table<C> {
     pub(super) fn new(terms: C::Terms, keyed: bool) -> Self {
-        let common = C::fresh(&terms);
+        let common = C::fresh(&terms, None);
         let keyed = keyed.then(IndexMap::default);
         Self { terms, common, keyed, hand: 0, most: MOST_KEYS }
     }
@@ -75,6 +75,10 @@ impl<C: Count> Table<C> {
         counts
             .chain([&mut self.common])
             .for_each(|count| count.carry_over(&from, &self.terms, now));
+    }
+
+    pub(super) fn terms(&self) -> &C::Terms {
+        &self.terms
     }
 
     fn at(&self, spot: Spot) -> Option<&C> {
@@ -114,7 +118,7 @@ fn own<'a, C: Count>(
     let count = match spot {
         Spot::Common => return None,
         Spot::At(index) => keyed.get_index_mut(index).map(|(_, count)| count)?,
-        Spot::Absent => keyed.entry(Arc::clone(key)).or_insert_with(|| C::fresh(terms)),
+        Spot::Absent => keyed.entry(Arc::clone(key)).or_insert_with(|| C::fresh(terms, Some(key))),
     };
     Some((Some(Arc::clone(key)), count))
 }
@@ -133,10 +137,10 @@ impl<C: Count> Ledger for Table<C> {
         }
     }
 
-    fn check(&self, spot: Spot, cost: u64, now: Now) -> Result<(), u64> {
+    fn check(&self, spot: Spot, key: Option<&Arc<str>>, cost: u64, now: Now) -> Result<(), u64> {
         match self.at(spot) {
             Some(count) => count.check(&self.terms, cost, now),
-            None => C::fresh(&self.terms).check(&self.terms, cost, now),
+            None => C::fresh(&self.terms, key).check(&self.terms, cost, now),
         }
     }
 

@@ -66,7 +66,7 @@ fn config(limits: &[Limit]) -> LimitsConfig {
 
 fn reloaded(limits: &[Limit], previous: Option<&Limits>, metrics: &Metrics) -> Limits {
     let clock = Clock::manual(SystemTime::UNIX_EPOCH + MORNING);
-    Limits::new(config(limits), previous, &clock, metrics)
+    Limits::new(config(limits), previous, None, &clock, metrics)
 }
 
 fn limits(limits: &[Limit]) -> Limits {

@@ -5,8 +5,8 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 /// The registry and a handle for each metric. Cloning shares them.
@@ -44,6 +44,17 @@ pub struct Metrics {
     pub audit_events: IntCounterVec,
     /// `sagegate_limit_decisions_total{team,limit,result}`
     pub limit_decisions: IntCounterVec,
+    /// `sagegate_limit_mode{mode}`: 1 for the mode that holds, of `embedded`, `shared`, `local`,
+    /// `open` and `closed`
+    pub limit_mode: IntGaugeVec,
+    /// `sagegate_limit_store_errors_total{kind}`: `timeout`, `connection` or `refused`
+    pub limit_store_errors: IntCounterVec,
+    /// `sagegate_limit_lease_requests_total{result}`: calls to the store, `answered` or `failed`
+    pub limit_lease_requests: IntCounterVec,
+    /// Requests that waited for the store, and for how long.
+    pub limit_lease_wait: Histogram,
+    /// Leases held by this gateway.
+    pub limit_leases: IntGauge,
 }
 
 impl Metrics {
@@ -63,6 +74,7 @@ impl Metrics {
         for result in ["ok", "failed"] {
             reloads.with_label_values(&[result]);
         }
+        let wait = HistogramOpts::from(LIMIT_LEASE_WAIT.opts()).buckets(OVERHEAD_SECONDS.to_vec());
         Ok(Self {
             requests: counter(REQUESTS)?,
             request_duration: histogram(REQUEST_DURATION, &SECONDS)?,
@@ -83,6 +95,11 @@ impl Metrics {
             reloads,
             audit_events: counter(AUDIT_EVENTS)?,
             limit_decisions: counter(LIMIT_DECISIONS)?,
+            limit_mode: registered(&registry, IntGaugeVec::new(LIMIT_MODE.opts(), LIMIT_MODE.2)?)?,
+            limit_store_errors: counter(LIMIT_STORE_ERRORS)?,
+            limit_lease_requests: counter(LIMIT_LEASE_REQUESTS)?,
+            limit_lease_wait: registered(&registry, Histogram::with_opts(wait)?)?,
+            limit_leases: registered(&registry, IntGauge::with_opts(LIMIT_LEASES.opts())?)?,
             registry,
         })
     }
@@ -153,6 +170,24 @@ const LIMIT_DECISIONS: Said = Said(
     "Admissions by team, limit and result.",
     &["team", "limit", "result"],
 );
+const LIMIT_MODE: Said = Said("sagegate_limit_mode", "How limits are kept; 1 for now.", &["mode"]);
+const LIMIT_STORE_ERRORS: Said = Said(
+    "sagegate_limit_store_errors_total",
+    "Calls to the shared limit store that failed, by kind.",
+    &["kind"],
+);
+const LIMIT_LEASE_REQUESTS: Said = Said(
+    "sagegate_limit_lease_requests_total",
+    "Calls to the shared limit store for leases, by result.",
+    &["result"],
+);
+const LIMIT_LEASE_WAIT: Said = Said(
+    "sagegate_limit_lease_wait_seconds",
+    "What requests waited for a lease of the shared limit store; most do not wait.",
+    &[],
+);
+const LIMIT_LEASES: Said =
+    Said("sagegate_limit_lease_count", "Leases of shared limits held here.", &[]);
 const BUILD_INFO: Said = Said("sagegate_build_info", "Always 1.", &["version"]);
 
 impl Said {

@@ -56,6 +56,7 @@ def test_every_promised_metric_is_there(gateway: Gateway, token: str) -> None:
         "sagegate_jwks_age_seconds",
         "sagegate_credentials_expiry_seconds",
         "sagegate_audit_events_total",
+        "sagegate_limit_mode",
         "sagegate_build_info",
     ]
     assert [name for name in promised if f"\n{name}" not in page] == []

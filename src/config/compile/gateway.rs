@@ -80,12 +80,7 @@ pub(in crate::config) fn requests(at: &At<'_>, file: &file::Server) -> (NonZeroU
 
 fn tls_files(at: &At<'_>, tls: &file::Tls, sources: &mut Sources) -> TlsFiles {
     certificates(&at.key("certificate"), &tls.certificate, sources);
-    let key = at.key("private_key");
-    if let Some(pem) = read(&key, &tls.private_key, sources)
-        && PrivateKeyDer::from_pem_slice(&pem).is_err()
-    {
-        key.reject("the file holds no private key in PEM");
-    }
+    private_key(&at.key("private_key"), &tls.private_key, sources);
     if let Some(path) = &tls.client_ca {
         certificates(&at.key("client_ca"), path, sources);
     }
@@ -105,6 +100,16 @@ pub(super) fn certificates(at: &At<'_>, path: &Path, sources: &mut Sources) -> O
         return Some(pem);
     }
     at.reject("the file holds no certificate in PEM");
+    None
+}
+
+/// Reads a private key; `None` with a fault if it is none.
+pub(super) fn private_key(at: &At<'_>, path: &Path, sources: &mut Sources) -> Option<Vec<u8>> {
+    let pem = read(at, path, sources)?;
+    if PrivateKeyDer::from_pem_slice(&pem).is_ok() {
+        return Some(pem);
+    }
+    at.reject("the file holds no private key in PEM");
     None
 }
 
@@ -243,12 +248,19 @@ pub(in crate::config) fn log(file: &file::Log) -> LogConfig {
 
 /// The dangers that are on, for start-up to warn about.
 pub(in crate::config) fn dangers(file: &file::Danger) -> Vec<&'static str> {
-    let file::Danger { plaintext_listener, http_issuers, http_runtime_url, public_admin } = *file;
+    let file::Danger {
+        plaintext_listener,
+        http_issuers,
+        http_runtime_url,
+        public_admin,
+        plaintext_limit_store,
+    } = *file;
     let all = [
         ("plaintext_listener", plaintext_listener),
         ("http_issuers", http_issuers),
         ("http_runtime_url", http_runtime_url),
         ("public_admin", public_admin),
+        ("plaintext_limit_store", plaintext_limit_store),
     ];
     all.into_iter().filter_map(|(name, on)| on.then_some(name)).collect()
 }

@@ -37,7 +37,7 @@ pub(super) fn has_path(text: &str) -> bool {
     text.parse::<Uri>().is_ok_and(|uri| !matches!(uri.path(), "" | "/"))
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 pub use super::server::{Admin, Bounds, Server, ServerTimeouts, Tls};
+use super::store::Limits;
 use super::{ByteSize, Named, Span};
 
 /// sagegate.yaml: how the gateway listens, whom it trusts, where it forwards and records.
@@ -34,6 +35,8 @@ pub struct Gateway {
     pub policies: Option<PathBuf>,
     #[serde(default)]
     pub audit: Audit,
+    #[serde(default)]
+    pub limits: Limits,
     #[serde(default)]
     pub log: Log,
     #[serde(default)]
@@ -367,4 +370,6 @@ pub struct Danger {
     pub http_runtime_url: bool,
     /// Serve probes and metrics beyond loopback, to be scraped from other pods.
     pub public_admin: bool,
+    /// Ask a redis:// store beyond loopback: its password crosses the network in plaintext.
+    pub plaintext_limit_store: bool,
 }

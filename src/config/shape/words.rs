@@ -95,6 +95,10 @@ fn retype(node: &Node, types: &[&str]) -> Option<String> {
 }
 
 fn brief(text: &str) -> String {
+    // A URL with a user in it may hold a password as well: it is not repeated.
+    if text.contains("://") && text.contains('@') {
+        return "…".to_owned();
+    }
     text.chars().take(80).collect()
 }
 

@@ -47,6 +47,12 @@ fn gateway_faults_in_their_words() {
         "aws: { runtime_url: \"http://10.0.0.1\", fips: true }",
         "aws: { runtime_url: \"https://user@host\" }",
         "aws: { ca: none.pem }",
+        "limits: { store: { redis: { url: \"redis://u:secret@10.0.0.1:6379\", tls: {} } } }",
+        "limits: { store: { redis: { url: \"https://u:secret@h\", timeout: 0s } } }",
+        "limits: { store: { redis: { url: \"rediss://u:sec#ret@h/a\", tls: { ca: none.pem } } } }",
+        "limits: { store: { redis: { url: \"rediss://h/1\", cluster: true, tls: { certificate: none.pem } } } }",
+        "limits: { store: { redis: \"rediss://u:secret@h\" } }",
+        "limits: { store: { redis: {}, on_failure: local } }",
         "policies: none/",
         "access: [a]",
     ];
@@ -58,7 +64,7 @@ fn gateway_faults_in_their_words() {
     insta::assert_snapshot!(all.join("\n"), @r#"
 # danger: { plaintext: true }
 sagegate.yaml:4:11: danger.plaintext: unknown key
-  hint: known here: plaintext_listener, http_issuers, http_runtime_url, public_admin
+  hint: known here: plaintext_listener, http_issuers, http_runtime_url, public_admin, plaintext_limit_store
 # danger: yes
 sagegate.yaml:4:9: danger: expected a map, found `yes`
 # admin: { listen: 0.0.0.0:9090 }
@@ -88,6 +94,29 @@ sagegate.yaml:4:46: aws.fips: chooses the region's host, and `runtime_url` gives
 sagegate.yaml:4:21: aws.runtime_url: a URL here has no user, no query and no fragment
 # aws: { ca: none.pem }
 sagegate.yaml:4:12: aws.ca: cannot read `none.pem`: there is no such file
+# limits: { store: { redis: { url: "redis://u:secret@10.0.0.1:6379", tls: {} } } }
+sagegate.yaml:4:34: limits.store.redis.url: `redis://` is for loopback addresses
+  hint: use `rediss://`, or spell out `danger: { plaintext_limit_store: true }`
+sagegate.yaml:4:73: limits.store.redis.tls: the store is asked in plaintext
+  hint: write `rediss://` in `url`
+# limits: { store: { redis: { url: "https://u:secret@h", timeout: 0s } } }
+sagegate.yaml:4:34: limits.store.redis.url: expected the URL of a Redis or Valkey server
+  hint: such as `rediss://redis.example.com:6379`
+sagegate.yaml:4:65: limits.store.redis.timeout: must not be zero
+# limits: { store: { redis: { url: "rediss://u:sec#ret@h/a", tls: { ca: none.pem } } } }
+sagegate.yaml:4:34: limits.store.redis.url: expected the URL of a Redis or Valkey server
+  hint: such as `rediss://redis.example.com:6379`
+sagegate.yaml:4:71: limits.store.redis.tls.ca: cannot read `none.pem`: there is no such file
+# limits: { store: { redis: { url: "rediss://h/1", cluster: true, tls: { certificate: none.pem } } } }
+sagegate.yaml:4:34: limits.store.redis.url: a cluster has no databases but 0
+sagegate.yaml:4:70: limits.store.redis.tls: `certificate` and `private_key` go together
+sagegate.yaml:4:85: limits.store.redis.tls.certificate: cannot read `none.pem`: there is no such file
+# limits: { store: { redis: "rediss://u:secret@h" } }
+sagegate.yaml:4:27: limits.store.redis: expected a map, found `…`
+# limits: { store: { redis: {}, on_failure: local } }
+sagegate.yaml:4:27: limits.store.redis.url: this key is required
+sagegate.yaml:4:31: limits.store.on_failure: unknown key
+  hint: known here: redis
 # policies: none/
 sagegate.yaml:4:11: policies: cannot read the directory `none/`: there is no such file
 # access: [a]

@@ -12,6 +12,7 @@ use crate::config::file::gateway::{
     Admin, Algorithm, Audit, Aws, Bounds, ClaimPath, Danger, Durability, Format, Gateway, Issuer,
     Level, Log, Server, ServerTimeouts, Timeouts, Tls,
 };
+use crate::config::file::store::{Limits, OnFailure, Redis, RedisTls, Secret, Store};
 use crate::config::file::{ByteRate, ByteSize, Listen, Named, Network, Rate, Span};
 use proptest::prelude::*;
 
@@ -252,18 +253,33 @@ fn audit() -> impl Strategy<Value = Audit> {
     )
 }
 
+fn limits() -> impl Strategy<Value = Limits> {
+    let tls = (path(), path(), path()).prop_map(|(ca, certificate, private_key)| RedisTls {
+        ca,
+        certificate,
+        private_key,
+    });
+    let on_failure = prop::sample::select(vec![OnFailure::Local, OnFailure::Closed]);
+    let redis = (text(), any::<bool>(), prop::option::of(tls), span(), on_failure);
+    let store = redis.prop_map(|(url, cluster, tls, timeout, on_failure)| Store {
+        redis: Redis { url: Secret(url), cluster, tls, timeout, on_failure },
+    });
+    prop::option::of(store).prop_map(|store| Limits { store })
+}
+
 pub(super) fn gateway() -> impl Strategy<Value = Gateway> {
     let issuers = named(issuer()).prop_filter("an issuer", |issuers| !issuers.is_empty());
-    let danger = any::<(bool, bool, bool, bool)>().prop_map(|d| Danger {
+    let danger = any::<(bool, bool, bool, bool, bool)>().prop_map(|d| Danger {
         plaintext_listener: d.0,
         http_issuers: d.1,
         http_runtime_url: d.2,
         public_admin: d.3,
+        plaintext_limit_store: d.4,
     });
     let probes = prop::option::of(listen());
     let admin = (listen(), probes).prop_map(|(listen, probes)| Admin { listen, probes });
-    (server(), admin, aws(), issuers, path(), audit(), danger).prop_map(
-        |(server, admin, aws, issuers, policies, audit, danger)| Gateway {
+    (server(), admin, aws(), issuers, path(), audit(), limits(), danger).prop_map(
+        |(server, admin, aws, issuers, policies, audit, limits, danger)| Gateway {
             server,
             admin,
             aws,
@@ -271,6 +287,7 @@ pub(super) fn gateway() -> impl Strategy<Value = Gateway> {
             access: "b.yaml".into(),
             policies,
             audit,
+            limits,
             log: Log { level: Level::Trace, format: Format::Text },
             danger,
         },

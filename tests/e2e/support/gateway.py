@@ -32,6 +32,7 @@ class Gateway:
         directory.mkdir(parents=True, exist_ok=True)
         self.address, self._admin = _free_address(), _free_address()
         self._directory, self._own, self._environment = directory, own, environment
+        self._killed = False
         self._config = directory / "sagegate.yaml"
         self._journal = directory / "journal"
         self._journal.mkdir(exist_ok=True)
@@ -76,6 +77,8 @@ class Gateway:
         return self
 
     def __exit__(self, kind: type | None, *_: object) -> None:
+        if self._killed:
+            return
         code = self.end()
         # A failed test says more than the exit code that followed from it.
         if kind is None:
@@ -136,6 +139,12 @@ class Gateway:
 
     def drain(self) -> None:
         self._process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """As a machine that loses its power."""
+        self._process.kill()
+        self._process.wait()
+        self._killed = True
 
     def end(self) -> int:
         return end(self._process)

@@ -1,0 +1,197 @@
+//! The count of a limit that gateways share: spent here, from a slice of what the store has.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+use super::count::{ASK, CUT, Count, Now, Place, Standing};
+use super::day::{Calendar, Used};
+use super::limit::{Filter, Limit, Measure, Per, Scope};
+use super::shared::{Day, Empty, Kind, Lender, Pool, Slice, Terms};
+
+/// One count. Dropped, the lender gives back what it holds.
+#[derive(Debug)]
+pub(super) struct Leased(Arc<Slice>);
+
+/// What the counts of one limit share.
+#[derive(Debug)]
+pub(super) struct Leasing {
+    lender: Lender,
+    pool: Arc<Pool>,
+    /// What the keys of its counts begin with.
+    base: Arc<str>,
+    kind: Kind,
+    /// Of a day's quota.
+    calendar: Option<Calendar>,
+}
+
+impl Leasing {
+    /// `nth` of the limits that are alike but for their numbers.
+    pub(super) fn new(lender: &Lender, limit: &Limit, nth: usize) -> Self {
+        let tag = match &limit.scope {
+            Scope::Everybody => "everybody".to_owned(),
+            Scope::Team(team) => format!("team:{}", team.as_str()),
+            Scope::NoTeam => "no-team".to_owned(),
+        };
+        let nth = if nth == 0 { String::new() } else { format!("#{nth}") };
+        let base = format!("{}{nth}", stem(limit)).into();
+        let (kind, calendar) = kind(&limit.measure);
+        Self { lender: lender.clone(), pool: lender.pool(&tag), base, kind, calendar }
+    }
+
+    /// The same limit with other numbers.
+    pub(super) fn retuned(&self, measure: &Measure) -> Self {
+        let (kind, calendar) = kind(measure);
+        let (lender, pool) = (self.lender.clone(), Arc::clone(&self.pool));
+        Self { lender, pool, base: Arc::clone(&self.base), kind, calendar }
+    }
+
+    fn all(&self) -> u64 {
+        match self.kind {
+            Kind::Units { terms, .. } => terms.capacity,
+            Kind::Slots(most) => most.into(),
+        }
+    }
+
+    /// The wall clock as the store has it, so that all gateways have the same day.
+    fn wall(&self, now: Now) -> Now {
+        Now { wall: self.lender.wall(now.wall), ..now }
+    }
+
+    fn day_left(&self, now: Now) -> Option<u64> {
+        Some(self.calendar.as_ref()?.nanos_left(self.wall(now)))
+    }
+}
+
+/// What of a limit is in its keys: all but its numbers, so that what is used stays used when
+/// they change.
+pub(super) fn stem(limit: &Limit) -> String {
+    let per = match limit.per {
+        Per::Whole => "",
+        Per::User => "-per-user",
+        Per::Team => "-per-team",
+        Per::Role => "-per-role",
+        Per::Endpoint => "-per-endpoint",
+    };
+    let measure = match &limit.measure {
+        Measure::Rate { unit, period, .. } => format!("{}/{}", unit.as_str(), period.as_str()),
+        Measure::Day { unit, zone, .. } => {
+            format!("{}/day-{}", unit.as_str(), zone.iana_name().unwrap_or("UTC"))
+        }
+        Measure::Concurrency(_) => "concurrency".to_owned(),
+    };
+    format!("{measure}{per}{}", filtered(&limit.filter))
+}
+
+fn filtered(filter: &Filter) -> String {
+    if *filter == Filter::default() {
+        return String::new();
+    }
+    let endpoints = filter.endpoints.iter().map(|pattern| pattern.as_str());
+    let operations = filter.operations.iter().map(|operation| operation.as_str());
+    let parts: Vec<_> = endpoints.chain(["/"]).chain(operations).collect();
+    format!("-for-{}", short(&parts.join(" ")))
+}
+
+/// Names of users and endpoints do not stand in the store; of one length, they cannot be
+/// mistaken for another part of the key either.
+fn short(text: &str) -> String {
+    let hash = digest(&SHA256, text.as_bytes());
+    hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn kind(measure: &Measure) -> (Kind, Option<Calendar>) {
+    match measure {
+        Measure::Rate { quota, period, burst, .. } => {
+            let (capacity, per, window) = (burst.get(), quota.get(), period.nanos());
+            (Kind::Units { terms: Terms { capacity, per, window }, day: None }, None)
+        }
+        Measure::Day { quota, zone, .. } => {
+            let terms = Terms { capacity: quota.get(), per: 0, window: 1 };
+            let calendar = Calendar::new(*quota, zone.clone());
+            (Kind::Units { terms, day: None }, Some(calendar))
+        }
+        Measure::Concurrency(most) => (Kind::Slots(most.get()), None),
+    }
+}
+
+impl Count for Leased {
+    type Terms = Leasing;
+
+    fn fresh(leasing: &Leasing, key: Option<&Arc<str>>) -> Self {
+        let key = match key {
+            Some(key) => format!("{}:{}", leasing.base, short(key)),
+            None => leasing.base.to_string(),
+        };
+        Self(leasing.lender.slice(&leasing.pool, &key, leasing.kind))
+    }
+
+    fn advance(leasing: &mut Leasing, now: Now) {
+        let now = leasing.wall(now);
+        if let (Some(calendar), Kind::Units { day, .. }) =
+            (&mut leasing.calendar, &mut leasing.kind)
+        {
+            Used::advance(calendar, now);
+            let micros = |second: i64| u64::try_from(second).unwrap_or(0).saturating_mul(1_000_000);
+            let (starts, ends) = calendar.today();
+            *day = Some(Day { from: micros(starts), to: micros(ends) });
+        }
+    }
+
+    fn check(&self, leasing: &Leasing, cost: u64, now: Now) -> Result<(), u64> {
+        self.0.check(leasing.kind, cost, now.mono).map_err(|empty| match empty {
+            Empty::UsedUp(nanos) => {
+                nanos.min(leasing.day_left(now).unwrap_or(nanos)).clamp(ASK + 1, CUT - 1)
+            }
+            Empty::Ask => {
+                leasing.lender.wake(&leasing.pool);
+                ASK
+            }
+            Empty::Cut => CUT,
+        })
+    }
+
+    fn take(&mut self, leasing: &Leasing, cost: u64, now: Now) -> Place {
+        if self.0.take(leasing.kind, cost, now.mono) {
+            leasing.lender.wake(&leasing.pool);
+        }
+        match leasing.kind {
+            Kind::Units { day, .. } => Place::Leased { from: day.map(|day| day.from), cost },
+            Kind::Slots(_) => Place::Slot,
+        }
+    }
+
+    fn give_back(&mut self, leasing: &Leasing, place: Place, _: Now) {
+        match (place, leasing.kind) {
+            (Place::Slot, Kind::Slots(_)) => self.0.give_back(1),
+            // Another day's: that count is closed.
+            (Place::Leased { from, cost }, Kind::Units { day, .. })
+                if from == day.map(|day| day.from) =>
+            {
+                self.0.give_back(cost);
+            }
+            _ => {}
+        }
+    }
+
+    fn standing(&self, leasing: &Leasing, now: Now) -> Standing {
+        let left = self.0.left(now.mono);
+        let reset = leasing.day_left(now).or(left.reset);
+        Standing { remaining: left.remaining, of: leasing.all(), reset }
+    }
+
+    fn is_idle(&self, _: &Leasing, now: Now) -> bool {
+        self.0.is_idle(now.mono)
+    }
+
+    /// Each slice learns its new numbers when it is used next.
+    fn carry_over(&mut self, _: &Leasing, _: &Leasing, _: Now) {}
+}
+
+impl Lender {
+    fn wall(&self, here: SystemTime) -> SystemTime {
+        let (ahead, behind) = self.store_ahead();
+        (here + ahead).checked_sub(behind).unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+}

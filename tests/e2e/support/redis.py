@@ -1,0 +1,96 @@
+"""A Redis server of a test's own, and as much of its protocol as the tests speak."""
+
+import os
+import socket
+import ssl
+import subprocess
+from pathlib import Path
+
+from support.process import end, wait_for
+
+_ROOT = Path(__file__).parents[3]
+BINARY = Path(os.environ.get("REDIS_SERVER", _ROOT / "target" / "tools" / "redis-server"))
+
+
+class Redis:
+    """One `redis-server` in memory alone. It keeps its port when it is started again."""
+
+    def __init__(self, directory: Path, *arguments: str, tls: Path | None = None) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory, self._tls = directory, tls
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        listen = ["--port", str(self.port)]
+        if tls:
+            listen = ["--port", "0", "--tls-port", str(self.port), "--tls-auth-clients", "no"]
+            listen += ["--tls-cert-file", str(tls / "server.crt")]
+            listen += ["--tls-key-file", str(tls / "server.key")]
+        nothing_kept = ["--save", "", "--appendonly", "no", "--dir", str(directory)]
+        self._command = [str(BINARY), *listen, *nothing_kept, "--bind", "127.0.0.1", *arguments]
+        self._process: subprocess.Popen | None = None
+
+    def __enter__(self) -> "Redis":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            end(self._process)
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        with (self._directory / "redis.log").open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        wait_for("redis-server to listen", self._listens)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def call(self, *words: str, password: str | None = None) -> object:
+        """The answer to one command; an error is an error here as well."""
+        with self._connected() as connection, connection.makefile("rb") as answers:
+            if password:
+                connection.sendall(_packed("AUTH", password))
+                _read(answers)
+            connection.sendall(_packed(*words))
+            return _read(answers)
+
+    def _listens(self) -> bool:
+        assert self._process.poll() is None, (self._directory / "redis.log").read_text()
+        try:
+            self._connected().close()
+        except OSError:
+            return False
+        return True
+
+    def _connected(self) -> socket.socket:
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        if not self._tls:
+            return plain
+        context = ssl.create_default_context(cafile=str(self._tls / "ca.crt"))
+        return context.wrap_socket(plain, server_hostname="localhost")
+
+
+def _packed(*words: str) -> bytes:
+    parts = [f"*{len(words)}\r\n".encode()]
+    parts += [f"${len(word.encode())}\r\n{word}\r\n".encode() for word in words]
+    return b"".join(parts)
+
+
+def _read(answers) -> object:  # noqa: ANN001
+    line = answers.readline().rstrip(b"\r\n")
+    kind, rest = line[:1], line[1:]
+    if kind == b"-":
+        raise RuntimeError(rest.decode())
+    if kind == b":":
+        return int(rest)
+    if kind == b"$":
+        return None if rest == b"-1" else answers.read(int(rest) + 2)[:-2].decode()
+    if kind == b"*":
+        return [_read(answers) for _ in range(int(rest))]
+    return rest.decode()

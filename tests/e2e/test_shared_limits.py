@@ -1,0 +1,334 @@
+"""Limits that several gateways share through a real Redis server, and what holds without it."""
+
+import contextlib
+import datetime
+import http.client
+import ipaddress
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from support import http as plain
+from support.gateway import Gateway
+from support.issuer import Issuer
+from support.process import wait_for
+from support.prometheus import by_label, total
+from support.redis import BINARY, Redis
+from support.rules import ACCESS, OWN
+
+INVOKE = "/endpoints/echo/invocations"
+DRIP = "/endpoints/drip/invocations-response-stream"
+
+# Of a request's wait: the store's timeout, and what a loaded machine adds to any timer.
+TIMEOUT, LATE = 0.020, 0.080
+
+TEAMS = {
+    "two": [{"requests": "40/s", "burst": 40}],
+    "four": [{"requests": "40/s", "burst": 40}],
+    "calm": [{"requests": "1000/s"}, {"concurrency": 100}],
+    "few": [{"requests": "2/min", "burst": 2}],
+    "slots": [{"concurrency": 4}],
+    "daily": [{"requests": "60/day"}],
+}
+
+
+@pytest.fixture(scope="module")
+def access() -> dict:
+    teams = {name: {"groups": [f"corp/{name}"], "limits": of} for name, of in TEAMS.items()}
+    bindings = [{"groups": [f"corp/{name}" for name in TEAMS], "roles": ["caller"]}]
+    return ACCESS | {"teams": teams, "bindings": bindings}
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Redis]:
+    if not BINARY.is_file():
+        pytest.fail(f"no server at {BINARY}: run `make test`, or set REDIS_SERVER", False)
+    with Redis(tmp_path / "redis") as redis:
+        yield redis
+
+
+@pytest.fixture
+def start(tmp_path: Path, config: dict, access: dict) -> Iterator[Callable[..., list[Gateway]]]:
+    """Starts so many gateways on one store."""
+    with contextlib.ExitStack() as started:
+
+        def start(count: int, store: dict) -> list[Gateway]:
+            shared = config | {"limits": {"store": {"redis": store}}}
+            names = [tmp_path / f"gateway-{number}" for number in range(count)]
+            each = (Gateway(name, shared, access, OWN) for name in names)
+            return [started.enter_context(gateway) for gateway in each]
+
+        yield start
+
+
+def call(gateway: Gateway, token: str) -> plain.Answer:
+    bearer = {"authorization": f"Bearer {token}"}
+    return plain.call(gateway.address, "POST", INVOKE, b"hi", bearer)
+
+
+def statuses(gateway: Gateway, token: str, count: int) -> list[int]:
+    return [call(gateway, token).status for _ in range(count)]
+
+
+def mode(gateway: Gateway) -> str:
+    (current,) = [
+        name for name, on in by_label(gateway.metrics(), "sagegate_limit_mode", "mode").items() if on
+    ]
+    return current
+
+
+def is_shared(gateway: Gateway) -> None:
+    wait_for("the store to be in use", lambda: mode(gateway) == "shared")
+
+
+def errors(gateway: Gateway, kind: str) -> float:
+    return total(gateway.metrics(), "sagegate_limit_store_errors_total", kind=kind)
+
+
+def waits(gateway: Gateway) -> tuple[float, float]:
+    page = gateway.metrics()
+    name = "sagegate_limit_lease_wait_seconds"
+    return total(page, f"{name}_count"), total(page, f"{name}_sum")
+
+
+class Caller(threading.Thread):
+    """Calls one gateway at a steady pace until told to stop, and counts the answers."""
+
+    def __init__(self, gateway: Gateway, token: str, per_second: float, until: float) -> None:
+        super().__init__(daemon=True)
+        self._address, self._pause, self._until = gateway.address, 1 / per_second, until
+        self._headers = {"authorization": f"Bearer {token}"}
+        self.answers: dict[int, int] = {}
+
+    def run(self) -> None:
+        connection = http.client.HTTPConnection(self._address, timeout=10)
+        due = time.monotonic()
+        while time.monotonic() < self._until:
+            connection.request("POST", INVOKE, b"hi", self._headers)
+            with contextlib.closing(connection.getresponse()) as response:
+                response.read()
+            self.answers[response.status] = self.answers.get(response.status, 0) + 1
+            due = max(due + self._pause, time.monotonic() - 0.1)
+            time.sleep(max(0.0, due - time.monotonic()))
+        connection.close()
+
+
+def test_two_and_four_gateways_admit_together_what_one_may(
+    start: Callable[..., list[Gateway]], redis: Redis, issuer: Issuer
+) -> None:
+    gateways = start(4, {"url": redis.url})
+    for gateway in gateways:
+        is_shared(gateway)
+    begun = time.monotonic()
+    until = begun + 5
+    loads = {"two": gateways[:2], "four": gateways, "calm": gateways}
+    callers = {
+        team: [
+            Caller(gateway, issuer.token(team), 20 if team == "calm" else 400 / len(on), until)
+            for gateway in on
+        ]
+        for team, on in loads.items()
+    }
+    for caller in (one for team in callers.values() for one in team):
+        caller.start()
+    for caller in (one for team in callers.values() for one in team):
+        caller.join()
+    span = time.monotonic() - begun
+    for team in ("two", "four"):
+        answers = [caller.answers for caller in callers[team]]
+        admitted = sum(of.get(200, 0) for of in answers)
+        limit, slack = 40 + 40 * span, 0.05 * (40 + 40 * 10)
+        assert sum(sum(of.values()) for of in answers) > 3 * limit, "hardly overloaded"
+        assert limit * 0.95 - slack <= admitted <= limit + slack, f"{team}: {admitted} of {limit}"
+        assert set().union(*answers) == {200, 429}
+    # Nobody of another team noticed.
+    assert set().union(*(caller.answers for caller in callers["calm"])) == {200}
+
+
+def test_a_killed_gateways_slots_return(
+    start: Callable[..., list[Gateway]], redis: Redis, issuer: Issuer, held: threading.Event
+) -> None:
+    doomed, other = start(2, {"url": redis.url})
+    is_shared(doomed)
+    is_shared(other)
+    token = issuer.token("slots")
+    bearer = {"authorization": f"Bearer {token}"}
+    with contextlib.ExitStack() as open_streams:
+        for _ in range(4):
+            stream = plain.opened(doomed.address, "POST", DRIP, b"a stream of parts", bearer)
+            response = open_streams.enter_context(stream)
+            assert (response.status, response.read1() != b"") == (200, True)
+        assert call(doomed, token).status == 429
+        assert call(other, token).status == 429
+        doomed.kill()
+        died = time.monotonic()
+        wait_for("the slots to return", lambda: call(other, token).status == 200)
+        assert time.monotonic() - died < 6
+    held.set()
+
+
+def test_a_slow_store_delays_one_request_by_its_timeout_and_none_after_it(
+    start: Callable[..., list[Gateway]], redis: Redis, issuer: Issuer
+) -> None:
+    (gateway,) = start(1, {"url": redis.url})
+    is_shared(gateway)
+    token = issuer.token("calm")
+    redis.call("CLIENT", "PAUSE", "1500", "ALL")
+    count, spent = waits(gateway)
+    assert statuses(gateway, token, 20) == [200] * 20
+    after, total_spent = waits(gateway)
+    assert after - count <= 1
+    assert total_spent - spent < TIMEOUT + LATE
+    assert (mode(gateway), errors(gateway, "timeout") > 0) == ("local", True)
+    is_shared(gateway)
+    assert statuses(gateway, token, 3) == [200] * 3
+
+
+def test_a_store_that_dies_leaves_the_last_share_and_one_that_comes_back_empty_is_told(
+    start: Callable[..., list[Gateway]], redis: Redis, issuer: Issuer
+) -> None:
+    one, other = start(2, {"url": redis.url})
+    is_shared(one)
+    is_shared(other)
+    few, daily = issuer.token("few"), issuer.token("daily")
+    assert statuses(one, few, 3) == [200, 200, 429]
+    assert statuses(one, daily, 20) + statuses(other, daily, 20) == [200] * 40
+    redis.kill()
+    wait_for("the end of the store to be noticed", lambda: mode(one) == mode(other) == "local")
+    assert errors(one, "connection") > 0
+    # What was used up stays used up, and nobody waits for a store that is gone.
+    count, _ = waits(one)
+    assert call(one, few).status == 429
+    assert waits(one)[0] == count
+    redis.start()
+    is_shared(one)
+    is_shared(other)
+    assert call(one, few).status == 429
+    got = statuses(one, daily, 30) + statuses(other, daily, 30)
+    # A hundredth of the quota may have been on its way to each gateway.
+    assert 18 <= got.count(200) <= 22
+    assert set(got) == {200, 429}
+
+
+def test_a_full_store_is_a_failed_one(
+    start: Callable[..., list[Gateway]], redis: Redis, issuer: Issuer
+) -> None:
+    (gateway,) = start(1, {"url": redis.url})
+    is_shared(gateway)
+    redis.call("CONFIG", "SET", "maxmemory", "1")
+    wait_for("the store to be full", lambda: mode(gateway) == "local")
+    assert errors(gateway, "refused") > 0
+    assert call(gateway, issuer.token("calm")).status == 200
+    redis.call("CONFIG", "SET", "maxmemory", "0")
+    is_shared(gateway)
+
+
+def test_a_flushed_store_and_a_read_only_one_are_noticed(
+    start: Callable[..., list[Gateway]], redis: Redis, issuer: Issuer
+) -> None:
+    (gateway,) = start(1, {"url": redis.url})
+    is_shared(gateway)
+    token = issuer.token("few")
+    assert statuses(gateway, token, 3) == [200, 200, 429]
+    redis.call("FLUSHALL")
+    redis.call("SCRIPT", "FLUSH")
+    # Wait for an ask to have reached the emptied store.
+    wait_for("the level to be told", lambda: call(gateway, token).status == 429 and keys(redis))
+    # What a failover leaves behind: the old master, as somebody's replica.
+    redis.call("REPLICAOF", "127.0.0.1", "1")
+    wait_for("the replica to be noticed", lambda: mode(gateway) == "local")
+    assert errors(gateway, "refused") > 0
+    redis.call("REPLICAOF", "NO", "ONE")
+    is_shared(gateway)
+
+
+def keys(redis: Redis) -> bool:
+    return any("team:few" in key for key in redis.call("KEYS", "*requests*"))
+
+
+@pytest.mark.parametrize(("on_failure", "status"), [("open", 200), ("closed", 503)])
+def test_without_a_store_open_admits_all_and_closed_nothing(
+    start: Callable[..., list[Gateway]],
+    redis: Redis,
+    issuer: Issuer,
+    on_failure: str,
+    status: int,
+) -> None:
+    (gateway,) = start(1, {"url": redis.url, "on_failure": on_failure})
+    is_shared(gateway)
+    redis.kill()
+    wait_for("the end of the store to be noticed", lambda: mode(gateway) == on_failure)
+    answers = [call(gateway, issuer.token("few")) for _ in range(4)]
+    assert [answer.status for answer in answers] == [status] * 4
+    if status == 503:
+        assert (answers[0].code, answers[0].headers["retry-after"]) == ("ServiceUnavailable", "1")
+
+
+def test_a_cluster_and_a_server_with_tls_and_a_password_serve_as_well(
+    start: Callable[..., list[Gateway]], tmp_path: Path, issuer: Issuer
+) -> None:
+    password = "a-password-of-the-store"
+    certificates = _certificates(tmp_path / "tls")
+    with (
+        Redis(tmp_path / "cluster", "--cluster-enabled", "yes") as cluster,
+        Redis(tmp_path / "locked", "--requirepass", password, tls=certificates) as locked,
+    ):
+        cluster.call("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+        wait_for("the cluster", lambda: "cluster_state:ok" in cluster.call("CLUSTER", "INFO"))
+        secured = f"rediss://:{password}@localhost:{locked.port}"
+        (clustered,) = start(1, {"url": cluster.url, "cluster": True})
+        (encrypted,) = start(1, {"url": secured, "tls": {"ca": str(certificates / "ca.crt")}})
+        for gateway in (clustered, encrypted):
+            is_shared(gateway)
+            assert statuses(gateway, issuer.token("few"), 3) == [200, 200, 429]
+        assert locked.call("DBSIZE", password=password) > 0
+        assert password not in encrypted.everything_written()
+
+
+def _certificates(directory: Path) -> Path:
+    """An authority and a server's certificate for localhost."""
+    directory.mkdir()
+    ca_key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    ca = _certificate("a test's authority", ca_key, "a test's authority", ca_key, True)
+    server = _certificate("localhost", server_key, "a test's authority", ca_key, False)
+    pem = serialization.Encoding.PEM
+    (directory / "ca.crt").write_bytes(ca.public_bytes(pem))
+    (directory / "server.crt").write_bytes(server.public_bytes(pem))
+    key = server_key.private_bytes(
+        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (directory / "server.key").write_bytes(key)
+    return directory
+
+
+def _certificate(
+    subject: str,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: str,
+    signer: ec.EllipticCurvePrivateKey,
+    is_ca: bool,
+) -> x509.Certificate:
+    def name(text: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+    now = datetime.datetime.now(datetime.UTC)
+    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name(subject))
+        .issuer_name(name(issuer))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+    )
+    return builder.sign(signer, hashes.SHA256())
