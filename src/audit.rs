@@ -8,14 +8,23 @@
 //! Invariant: a committed event is written once, whole and in order, or still in memory
 //! to be written; it is never dropped silently, and never holds a secret.
 
+pub mod digest;
 mod event;
+pub mod files;
+pub mod head;
 mod journal;
 mod json;
+mod ledger;
+pub mod line;
+mod note;
 pub mod query;
 mod queue;
+pub mod reader;
+mod recover;
 mod render;
 #[cfg(test)]
 mod samples;
+pub mod signing;
 mod sinks;
 mod writer;
 
@@ -23,4 +32,7 @@ pub use event::{
     Call, Caller, Cloud, Decision, Disposition, Ending, Event, Http, Outcome, Targets, Upstream,
     Verdict,
 };
-pub use journal::{Committed, Durability, Instance, Intent, Journal, JournalConfig, Unavailable};
+pub use journal::{
+    Committed, Durability, Instance, Intent, Journal, JournalConfig, OnRecord, Unavailable,
+};
+pub use note::{Activity, Note, Severity};

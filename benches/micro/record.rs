@@ -25,6 +25,8 @@ fn audit_event(bencher: Bencher<'_, '_>) {
         stdout: false,
         durability: Durability::Write,
         rotate_size: 1 << 40,
+        rotate_age: Duration::from_secs(3600),
+        signing_key: None,
         queue: 16_384,
     };
     let instance = Instance { uid: "gateway-0".to_owned(), version: "0.1.0".to_owned() };
@@ -78,7 +80,7 @@ fn event(call: &sagegate::sagemaker::Call) -> Event<'_> {
             request_id: Some("5f1c2a9e-3b7d-4c11-9a52-0d6e8f1b2c3d"),
             invoked_variant: Some("blue"),
         }),
-        outcome: Outcome {
+        outcome: Some(Outcome {
             disposition: Disposition::Allowed,
             ending: Ending::Complete,
             status: 200,
@@ -86,7 +88,7 @@ fn event(call: &sagegate::sagemaker::Call) -> Event<'_> {
             detail: None,
             bytes_out: 1024,
             duration: Duration::from_millis(13),
-        },
+        }),
     }
 }
 

@@ -30,7 +30,8 @@ pub struct Event<'a> {
     pub cloud: Cloud<'a>,
     /// `None` unless the request went to SageMaker.
     pub upstream: Option<Upstream<'a>>,
-    pub outcome: Outcome<'a>,
+    /// `None` for an intent: a call that is about to go to SageMaker.
+    pub outcome: Option<Outcome<'a>>,
 }
 
 /// The request as HTTP saw it.

@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,11 +14,17 @@ use std::time::Duration;
 
 use prometheus::{IntCounter, IntCounterVec};
 
+use super::digest::ChainUid;
 use super::event::Event;
+use super::ledger::{Ledger, Position};
+use super::line::Kind;
+use super::note::Note;
 use super::queue::{Limits, Queue};
-use super::render::{LEAD, Renderer};
-use super::sinks::{FileSink, Sink, StdoutSink};
-use super::writer::{Follower, Writer};
+use super::recover::{Recovered, recover};
+use super::render::Renderer;
+use super::signing::{Signer, SigningKey};
+use super::sinks::{FileSink, Rotation, Sink, StdoutSink};
+use super::writer::{Follower, Syncs, Writer};
 use crate::telemetry::clock::Clock;
 use crate::telemetry::metrics::Metrics;
 
@@ -38,6 +44,10 @@ pub struct JournalConfig {
     pub durability: Durability,
     /// Bytes after which a new file is begun.
     pub rotate_size: u64,
+    /// The same by age.
+    pub rotate_age: Duration,
+    /// The Ed25519 key (PKCS#8, PEM) that signs heads; without one they are not signed.
+    pub signing_key: Option<PathBuf>,
     /// Requests in flight and events not yet written, together. Must exceed the number of
     /// requests served at once, for each holds a place until its event is written.
     pub queue: usize,
@@ -49,6 +59,9 @@ pub enum Durability {
     Memory,
     /// Given to the operating system before the caller sees the end of the answer.
     Write,
+    /// On disk before the call goes to SageMaker, and again before the caller sees the end of
+    /// the answer.
+    Fsync,
 }
 
 /// Which gateway it was.
@@ -82,44 +95,74 @@ struct Inner {
     queue: Arc<Queue>,
     /// The copy on standard output.
     copy: Option<Arc<Queue>>,
-    renderer: Renderer,
+    renderer: Arc<Renderer>,
     durability: Durability,
     refused: IntCounter,
 }
 
 impl Journal {
-    /// Begins a new file and starts the writing thread.
+    /// Goes on with the chain of the last run, or begins one, in a new file, and starts the
+    /// writing thread.
     ///
     /// # Errors
-    /// When the directory, the first file or a thread cannot be created.
+    /// When the signing key cannot be read, what earlier runs left cannot be read, or the
+    /// directory, the first file or a thread cannot be created.
     #[expect(clippy::needless_pass_by_value, reason = "the journal takes over its configuration")]
     pub fn open(config: JournalConfig, instance: Instance, metrics: &Metrics) -> io::Result<Self> {
+        let signer = config.signing_key.as_deref().map(signing_key).transpose()?;
+        Self::open_signed(&config, &instance, metrics, signer)
+    }
+
+    /// The same with a signer of its own, in place of the key file.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_signed(
+        config: &JournalConfig,
+        instance: &Instance,
+        metrics: &Metrics,
+        signer: Option<Box<dyn Signer>>,
+    ) -> io::Result<Self> {
+        let renderer = Arc::new(Renderer::new(instance));
+        let intents = config.durability == Durability::Fsync;
+        let ledger = |at| Ledger::new(at, intents, Arc::clone(&renderer), signer, Clock::System);
         let Some(directory) = &config.directory else {
-            let sink = Box::new(StdoutSink::open()?);
-            return Self::start(&config, &instance, sink, None, &metrics.audit_events);
+            let ledger = ledger(Position::first(ChainUid::generate()?));
+            let begun = Begun { sink: Box::new(StdoutSink::open()?), ledger, opening: Vec::new() };
+            return Self::start(config, &renderer, begun, None, metrics);
         };
-        let sink = Box::new(FileSink::open(directory, config.rotate_size, Clock::System)?);
+        // The lock is held until the new file has its own.
+        let Recovered { at, stamp, gaps, opening, open_from, lock: _lock } = recover(directory)?;
+        let rotation = Rotation { size: config.rotate_size, age: config.rotate_age };
+        let sink = FileSink::open(directory, at.chain, stamp, rotation, intents, Clock::System)?;
+        let ledger = ledger(at).inheriting(gaps, open_from);
         let copy = config.stdout.then(|| start_copy(&metrics.audit_events)).transpose()?;
-        Self::start(&config, &instance, sink, copy, &metrics.audit_events)
+        let begun = Begun { sink: Box::new(sink), ledger, opening };
+        Self::start(config, &renderer, begun, copy, metrics)
     }
 
     fn start(
         config: &JournalConfig,
-        instance: &Instance,
-        sink: Box<dyn Sink>,
+        renderer: &Arc<Renderer>,
+        begun: Begun,
         follower: Option<Follower>,
-        events: &IntCounterVec,
+        metrics: &Metrics,
     ) -> io::Result<Self> {
         let limits = Limits { places: config.queue, bytes: QUEUE_BYTES };
         let queue = Arc::new(Queue::new(config.durability, limits));
+        let events = &metrics.audit_events;
         let inner = Inner {
             queue: Arc::clone(&queue),
             copy: follower.as_ref().map(|follower| Arc::clone(&follower.queue)),
-            renderer: Renderer::new(instance),
+            renderer: Arc::clone(renderer),
             durability: config.durability,
-            refused: events.with_label_values(&[sink.name(), "refused"]),
+            refused: events.with_label_values(&[begun.sink.name(), "refused"]),
         };
-        Writer::new(queue, sink, follower, events).spawn()?;
+        let syncs = (config.durability == Durability::Fsync).then(|| Syncs::new(metrics));
+        Writer::new(queue, begun.sink, Some(begun.ledger), events)
+            .copying(follower)
+            .syncing(syncs)
+            .spawn(begun.opening)?;
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -130,10 +173,28 @@ impl Journal {
     /// must then be refused (503): nothing may happen that cannot be recorded.
     pub fn reserve(&self) -> Result<Intent, Unavailable> {
         match self.inner.queue.reserve() {
-            Ok(()) => Ok(Intent { inner: Some(Arc::clone(&self.inner)) }),
+            Ok(()) => Ok(Intent { journal: Some(self.clone()) }),
             Err(unavailable) => {
                 self.inner.refused.inc();
                 Err(unavailable)
+            }
+        }
+    }
+
+    /// A record of the gateway's own. It takes no request's place, so it is never refused;
+    /// dropping what it returns does not lose it.
+    pub fn note(&self, kind: Kind, note: &Note<'_>) -> Committed {
+        self.inner.queue.intrude();
+        self.append(kind, &self.inner.renderer.note(note))
+    }
+
+    fn append(&self, kind: Kind, rendered: &[u8]) -> Committed {
+        let inner = &self.inner;
+        let ticket = inner.queue.append(kind, rendered);
+        match inner.durability {
+            Durability::Memory => Committed { waits: None },
+            Durability::Write | Durability::Fsync => {
+                Committed { waits: Some((Arc::clone(inner), ticket)) }
             }
         }
     }
@@ -161,6 +222,22 @@ impl Journal {
     }
 }
 
+/// What a journal starts with.
+struct Begun {
+    sink: Box<dyn Sink>,
+    ledger: Ledger,
+    opening: Vec<u8>,
+}
+
+fn signing_key(path: &Path) -> io::Result<Box<dyn Signer>> {
+    let failed = |error: &dyn std::fmt::Display| {
+        io::Error::other(format!("the signing key {}: {error}", path.display()))
+    };
+    let pem = std::fs::read(path).map_err(|error| failed(&error))?;
+    let key = SigningKey::from_pem(&pem).map_err(|error| failed(&error))?;
+    Ok(Box::new(key))
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
         self.queue.shutdown();
@@ -175,12 +252,12 @@ fn start_copy(events: &IntCounterVec) -> io::Result<Follower> {
     let limits = Limits { places: usize::MAX, bytes: COPY_BYTES };
     let queue = Arc::new(Queue::new(Durability::Memory, limits));
     let dropped = events.with_label_values(&[sink.name(), "dropped"]);
-    Writer::new(Arc::clone(&queue), sink, None, events).spawn()?;
+    Writer::new(Arc::clone(&queue), sink, None, events).spawn(Vec::new())?;
     Ok(Follower { queue, dropped })
 }
 
 async fn written(queue: &Queue) {
-    let last = queue.flush();
+    let last = queue.finish();
     std::future::poll_fn(|context| queue.poll_written(last, context.waker())).await;
 }
 
@@ -189,32 +266,55 @@ async fn written(queue: &Queue) {
 #[must_use = "a request that goes on must leave an event"]
 pub struct Intent {
     /// `None` once committed.
-    inner: Option<Arc<Inner>>,
+    journal: Option<Journal>,
 }
 
 impl Intent {
+    /// Has on disk what is about to happen, where the durability asks for that: `event` is
+    /// the event so far, without an outcome. Nothing may go to SageMaker without the proof
+    /// that this gives.
+    ///
+    /// Cancel-safe: when the future is dropped the intent may be on record, and this one's
+    /// [`commit`](Self::commit) still follows it.
+    ///
+    /// # Errors
+    /// When the record cannot be kept now.
+    pub async fn declare<'e>(
+        &self,
+        event: impl FnOnce() -> Event<'e>,
+    ) -> Result<OnRecord, Unavailable> {
+        if let Some(journal) = &self.journal
+            && journal.inner.durability == Durability::Fsync
+        {
+            let rendered = journal.inner.renderer.render(&event());
+            journal.inner.queue.intrude();
+            journal.append(Kind::Intent, &rendered).await?;
+        }
+        Ok(OnRecord(()))
+    }
+
     /// Renders the event and appends it to the journal's queue, now and without fail. From
     /// here on it is the journal's to write; the future only tells when.
     pub fn commit(mut self, event: &Event<'_>) -> Committed {
-        let Some(inner) = self.inner.take() else { return Committed { waits: None } };
-        let sequence = inner.queue.append(LEAD, &inner.renderer.render(event));
-        match inner.durability {
-            Durability::Memory => Committed { waits: None },
-            Durability::Write => Committed { waits: Some((inner, sequence)) },
-        }
+        let Some(journal) = self.journal.take() else { return Committed { waits: None } };
+        journal.append(Kind::Request, &journal.inner.renderer.render(event))
     }
 }
 
+/// Proof that a call is as much on record as the durability asks for before it goes out.
+#[derive(Debug)]
+pub struct OnRecord(());
+
 impl Drop for Intent {
     fn drop(&mut self) {
-        if let Some(inner) = self.inner.take() {
-            inner.queue.release();
+        if let Some(journal) = self.journal.take() {
+            journal.inner.queue.release();
         }
     }
 }
 
 /// Resolves once the durability is met: at `memory` at once, at `write` when the operating
-/// system has the event. [`Unavailable`] means not in time: the event is still held, and
+/// system has the event, at `fsync` when the disk has it. [`Unavailable`] means not in time: the event is still held, and
 /// written as soon as the journal can be.
 ///
 /// Cancel-safe: dropping it does not lose the event.
@@ -231,7 +331,7 @@ impl Future for Committed {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &self.waits {
             None => Poll::Ready(Ok(())),
-            Some((inner, sequence)) => inner.queue.poll_kept(*sequence, context.waker()),
+            Some((inner, ticket)) => inner.queue.poll_kept(*ticket, context.waker()),
         }
     }
 }

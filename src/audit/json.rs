@@ -34,8 +34,13 @@ impl Json<'_> {
 
     /// For types whose text needs no escape: addresses and ids.
     pub(super) fn plain(&mut self, value: impl Display) -> &mut Self {
+        self.raw("\"").display(value).raw("\"")
+    }
+
+    /// The same without the quotes.
+    pub(super) fn display(&mut self, value: impl Display) -> &mut Self {
         // Writing to a Vec cannot fail.
-        let _ = write!(self.0, "\"{value}\"");
+        let _ = write!(self.0, "{value}");
         self
     }
 

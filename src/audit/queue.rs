@@ -1,7 +1,7 @@
 //! The bounded buffer between the requests and the thread that writes.
 //!
 //! Producers append whole lines under a short lock; the writer takes all of them at once.
-//! Invariants: sequence numbers follow the order of the lines; what was appended stays
+//! Invariants: tickets follow the order of the lines; what was appended stays
 //! here, or with the writer, until [`settle`](Queue::settle); a sleeping writer is woken
 //! once per batch and a busy one never, so that a busy journal costs no futex calls.
 
@@ -11,7 +11,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::journal::{Durability, Unavailable};
-use super::json::decimal;
+use super::line::{Kind, unsealed};
 
 /// How long a line may wait for others at `memory` (DESIGN §10: written within 100 ms).
 const GATHER: Duration = Duration::from_millis(100);
@@ -22,6 +22,8 @@ const GATHER_BUSY: Duration = Duration::from_micros(500);
 const BUSY: Duration = Duration::from_millis(2);
 /// Bytes that end the gathering early: one large write is no cheaper per byte beyond this.
 const GATHER_BYTES: usize = 256 * 1024;
+/// A wait that has no end, for a writer without other duties.
+const LONG: Duration = Duration::from_secs(3600);
 /// What a drained buffer may keep of its capacity.
 const KEEP_BYTES: usize = 1024 * 1024;
 
@@ -35,7 +37,7 @@ pub(super) struct Queue {
     places: AtomicUsize,
     /// Bytes appended and not yet written.
     bytes: AtomicUsize,
-    /// Every line up to this sequence number is written.
+    /// Every line up to this ticket is kept.
     written: AtomicU64,
     failing: AtomicBool,
     closed: AtomicBool,
@@ -52,13 +54,23 @@ pub(super) struct Limits {
 #[derive(Debug, Default)]
 struct State {
     buffer: Vec<u8>,
-    /// The sequence number of the last line.
+    /// When the first of its lines came, where somebody waits for the disk.
+    first: Option<Instant>,
+    /// Lines in it.
+    events: u64,
+    /// The last ticket given out.
     last: u64,
+    /// The writer shall end the run's records.
+    finish: bool,
     waiters: Vec<(u64, Waker)>,
     writer: Writer,
-    /// Somebody waits for everything: do not gather.
-    flush: bool,
     shutdown: bool,
+}
+
+impl State {
+    fn is_empty(&self) -> bool {
+        self.buffer.is_empty() && !self.finish
+    }
 }
 
 /// What the writing thread is doing.
@@ -77,9 +89,31 @@ enum Writer {
 pub(super) struct Batch {
     pub(super) bytes: Vec<u8>,
     pub(super) events: u64,
+    /// The ticket of the last line.
     pub(super) last: u64,
+    /// When the first line came; only at `fsync`.
+    pub(super) first: Option<Instant>,
+    /// Somebody waits for the end of the run's records behind these lines.
+    pub(super) finish: bool,
     /// When it was taken.
     taken: Option<Instant>,
+}
+
+impl Batch {
+    /// Records that wait for nobody, and came by no queue.
+    pub(super) fn of(bytes: Vec<u8>) -> Self {
+        Self { bytes, ..Self::default() }
+    }
+}
+
+/// Why [`take`](Queue::take) came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    Lines,
+    /// Nothing came until the time given.
+    Late,
+    /// There is nothing left, and nothing can come.
+    End,
 }
 
 impl Queue {
@@ -123,33 +157,44 @@ impl Queue {
         self.places.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Appends `lead`, the next sequence number and `rest` as one line in a place taken
-    /// before. Returns the number.
-    pub(super) fn append(&self, lead: &[u8], rest: &[u8]) -> u64 {
+    /// Takes a place whether or not there is one, for what is not a caller's to repeat at
+    /// will: the intent of a request that has a place, or a word of the gateway's own.
+    pub(super) fn intrude(&self) {
+        self.places.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Appends what was rendered as one line in a place taken before. Returns its ticket.
+    pub(super) fn append(&self, kind: Kind, rendered: &[u8]) -> u64 {
         let mut state = self.lock();
         let before = state.buffer.len();
         state.last += 1;
-        let sequence = state.last;
-        state.buffer.extend_from_slice(lead);
-        decimal(&mut state.buffer, sequence);
-        state.buffer.extend_from_slice(rest);
+        state.events += 1;
+        let ticket = state.last;
+        if self.durability == Durability::Fsync {
+            state.first.get_or_insert_with(Instant::now);
+        }
+        for part in unsealed(kind, rendered) {
+            state.buffer.extend_from_slice(part);
+        }
+        state.buffer.push(b'\n');
         self.bytes.fetch_add(state.buffer.len() - before, Ordering::Relaxed);
         self.rouse(state);
-        sequence
+        ticket
     }
 
     /// Takes over a batch that another queue has written, or refuses it whole when there
-    /// is no room. Sequence numbers here count lines, not what is printed in them.
-    pub(super) fn offer(&self, batch: &Batch) -> bool {
+    /// is no room.
+    pub(super) fn offer(&self, lines: &[u8], events: u64) -> bool {
         let held = self.bytes.load(Ordering::Relaxed);
-        if held > 0 && held + batch.bytes.len() > self.limits.bytes {
+        if held > 0 && held + lines.len() > self.limits.bytes {
             return false;
         }
         let mut state = self.lock();
-        state.last += batch.events;
-        state.buffer.extend_from_slice(&batch.bytes);
-        self.bytes.fetch_add(batch.bytes.len(), Ordering::Relaxed);
-        let count = usize::try_from(batch.events).unwrap_or(usize::MAX);
+        state.last += events;
+        state.events += events;
+        state.buffer.extend_from_slice(lines);
+        self.bytes.fetch_add(lines.len(), Ordering::Relaxed);
+        let count = usize::try_from(events).unwrap_or(usize::MAX);
         self.places.fetch_add(count, Ordering::Relaxed);
         self.rouse(state);
         true
@@ -170,26 +215,26 @@ impl Queue {
 
     /// Whether there is no reason to gather longer.
     fn is_due(&self, state: &State) -> bool {
-        state.flush || state.shutdown || self.is_closed() || state.buffer.len() >= GATHER_BYTES
+        state.finish || state.shutdown || self.is_closed() || state.buffer.len() >= GATHER_BYTES
     }
 
-    /// Ready once the line `sequence` is written, or, as a refusal, once writing fails.
-    pub(super) fn poll_kept(&self, sequence: u64, waker: &Waker) -> Poll<Result<(), Unavailable>> {
-        self.poll(sequence, waker, || {
-            if self.is_written(sequence) {
+    /// Ready once the line of `ticket` is kept, or, as a refusal, once writing fails.
+    pub(super) fn poll_kept(&self, ticket: u64, waker: &Waker) -> Poll<Result<(), Unavailable>> {
+        self.poll(ticket, waker, || {
+            if self.is_written(ticket) {
                 return Some(Ok(()));
             }
             self.is_failing().then_some(Err(Unavailable::Failing))
         })
     }
 
-    /// Ready once the line `sequence` is written, however often that fails before.
-    pub(super) fn poll_written(&self, sequence: u64, waker: &Waker) -> Poll<()> {
-        self.poll(sequence, waker, || self.is_written(sequence).then_some(()))
+    /// Ready once the line of `ticket` is kept, however often that fails before.
+    pub(super) fn poll_written(&self, ticket: u64, waker: &Waker) -> Poll<()> {
+        self.poll(ticket, waker, || self.is_written(ticket).then_some(()))
     }
 
     /// The answer, or a place among the waiters, who are woken whenever it may have changed.
-    fn poll<T>(&self, sequence: u64, waker: &Waker, answer: impl Fn() -> Option<T>) -> Poll<T> {
+    fn poll<T>(&self, ticket: u64, waker: &Waker, answer: impl Fn() -> Option<T>) -> Poll<T> {
         if let Some(answer) = answer() {
             return Poll::Ready(answer);
         }
@@ -199,14 +244,14 @@ impl Queue {
             return Poll::Ready(answer);
         }
         let waiters = &mut state.waiters;
-        if !waiters.iter().rev().any(|(s, w)| *s == sequence && w.will_wake(waker)) {
-            waiters.push((sequence, waker.clone()));
+        if !waiters.iter().rev().any(|(t, w)| *t == ticket && w.will_wake(waker)) {
+            waiters.push((ticket, waker.clone()));
         }
         Poll::Pending
     }
 
-    fn is_written(&self, sequence: u64) -> bool {
-        self.written.load(Ordering::Acquire) >= sequence
+    fn is_written(&self, ticket: u64) -> bool {
+        self.written.load(Ordering::Acquire) >= ticket
     }
 
     pub(super) fn is_failing(&self) -> bool {
@@ -222,11 +267,12 @@ impl Queue {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// Has everything appended so far written without gathering; returns the last line's
-    /// sequence number.
-    pub(super) fn flush(&self) -> u64 {
+    /// Has everything appended so far written without gathering, and the run's records
+    /// ended; returns the ticket to wait for.
+    pub(super) fn finish(&self) -> u64 {
         let mut state = self.lock();
-        state.flush = true;
+        state.last += 1;
+        state.finish = true;
         let last = state.last;
         self.rouse(state);
         last
@@ -242,26 +288,41 @@ impl Queue {
     }
 
     /// For the writer: swaps the lines into `batch` (whose old bytes are discarded), waiting
-    /// for them. `false` when there are none left and none can come.
-    pub(super) fn take(&self, batch: &mut Batch) -> bool {
+    /// for them, but not longer than `until`.
+    pub(super) fn take(&self, batch: &mut Batch, until: Option<Instant>) -> Taken {
         batch.bytes.clear();
         batch.bytes.shrink_to(KEEP_BYTES);
-        let mut state = self.gather(self.wait_for_lines(), batch.taken);
-        batch.taken = Some(Instant::now());
+        let mut state = self.wait_for_lines(until);
+        let taken = match (state.is_empty(), state.shutdown) {
+            (false, _) => Taken::Lines,
+            (true, true) => Taken::End,
+            (true, false) => Taken::Late,
+        };
+        if taken == Taken::Lines {
+            state = self.gather(state, batch.taken);
+            batch.taken = Some(Instant::now());
+        }
         std::mem::swap(&mut state.buffer, &mut batch.bytes);
-        batch.events = state.last - batch.last;
+        batch.events = std::mem::take(&mut state.events);
+        batch.finish = std::mem::take(&mut state.finish);
+        batch.first = state.first.take();
         batch.last = state.last;
-        state.flush = false;
-        !batch.bytes.is_empty()
+        taken
     }
 
-    fn wait_for_lines(&self) -> MutexGuard<'_, State> {
+    fn wait_for_lines(&self, until: Option<Instant>) -> MutexGuard<'_, State> {
         let mut state = self.lock();
-        while state.buffer.is_empty() && !state.shutdown {
+        while state.is_empty() && !state.shutdown {
+            let wait = until.map_or(LONG, |until| until.saturating_duration_since(Instant::now()));
+            if wait.is_zero() {
+                break;
+            }
             state.writer = Writer::Idle;
-            let wait = self.wake.wait_while(state, |state| state.writer == Writer::Idle);
-            state = wait.unwrap_or_else(PoisonError::into_inner);
+            let idle = |state: &mut State| state.writer == Writer::Idle;
+            let woken = self.wake.wait_timeout_while(state, wait, idle);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
+        state.writer = Writer::Busy;
         state
     }
 
@@ -276,6 +337,8 @@ impl Queue {
             Durability::Memory => GATHER,
             Durability::Write if before.is_some_and(|taken| taken.elapsed() < BUSY) => GATHER_BUSY,
             Durability::Write => Duration::ZERO,
+            // Lines gather while the disk is at work on those before.
+            Durability::Fsync => Duration::ZERO,
         };
         if !wait.is_zero() {
             state.writer = Writer::Gathering;
@@ -296,7 +359,8 @@ impl Queue {
         self.places.fetch_sub(count, Ordering::Relaxed);
         self.failing.store(false, Ordering::Release);
         self.written.store(batch.last, Ordering::Release);
-        let due: Vec<_> = state.waiters.extract_if(.., |(s, _)| *s <= batch.last).collect();
+        let due: Vec<_> =
+            state.waiters.extract_if(.., |(ticket, _)| *ticket <= batch.last).collect();
         drop(state);
         due.into_iter().for_each(|(_, waker)| waker.wake());
     }
@@ -333,15 +397,19 @@ mod tests {
         Queue::new(Durability::Write, Limits { places, bytes })
     }
 
+    fn take(queue: &Queue, batch: &mut Batch) -> Taken {
+        queue.take(batch, None)
+    }
+
     #[test]
     fn bytes_bound_the_queue_as_places_do_and_writing_makes_room() {
         let queue = queue(100, 64);
         let mut batch = Batch::default();
         for _ in 0..3 {
             queue.reserve().unwrap();
-            queue.append(b"", &[b'x'; 80]);
+            queue.append(Kind::Request, &[b'x'; 80]);
             assert_eq!(queue.reserve(), Err(Unavailable::Full));
-            assert!(queue.take(&mut batch));
+            assert_eq!(take(&queue, &mut batch), Taken::Lines);
             assert_eq!(queue.reserve(), Err(Unavailable::Full));
             queue.settle(&batch);
         }
@@ -352,31 +420,48 @@ mod tests {
     #[test]
     fn a_batch_is_all_lines_in_their_order() {
         let queue = queue(100, 1024);
-        let numbers: Vec<_> = (0..3).map(|_| queue.append(b"a", b"b\n")).collect();
+        let kinds = [Kind::Intent, Kind::Request, Kind::Gap];
+        let tickets = kinds.map(|kind| queue.append(kind, b",1"));
         let mut batch = Batch::default();
-        assert!(queue.take(&mut batch));
-        assert_eq!((numbers, batch.events), (vec![1, 2, 3], 3));
-        assert_eq!(batch.bytes, b"a1b\na2b\na3b\n");
+        assert_eq!(take(&queue, &mut batch), Taken::Lines);
+        assert_eq!((tickets, batch.events), ([1, 2, 3], 3));
+        assert_eq!(batch.bytes, b"intent\",1\nrequest\",1\ngap\",1\n");
     }
 
     #[test]
     fn a_shut_queue_gives_what_it_holds_and_then_nothing() {
         let queue = queue(100, 1024);
-        queue.append(b"", b"\n");
+        queue.append(Kind::Request, b"");
         queue.shutdown();
         let mut batch = Batch::default();
-        assert!(queue.take(&mut batch));
-        assert!(!queue.take(&mut batch));
+        assert_eq!(take(&queue, &mut batch), Taken::Lines);
+        assert_eq!(take(&queue, &mut batch), Taken::End);
+    }
+
+    #[test]
+    fn a_writer_that_has_other_duties_comes_back_in_time() {
+        let queue = queue(100, 1024);
+        let mut batch = Batch::default();
+        assert_eq!(queue.take(&mut batch, Some(Instant::now())), Taken::Late);
+        assert_eq!(batch.events, 0);
+    }
+
+    #[test]
+    fn the_end_of_a_run_is_a_ticket_behind_every_line() {
+        let queue = queue(100, 1024);
+        assert_eq!((queue.append(Kind::Request, b""), queue.finish()), (1, 2));
+        let mut batch = Batch::default();
+        assert_eq!(take(&queue, &mut batch), Taken::Lines);
+        assert_eq!((batch.events, batch.last, batch.finish), (1, 2, true));
     }
 
     #[test]
     fn a_batch_offered_to_a_full_queue_is_refused_whole() {
         let queue = queue(usize::MAX, 10);
-        let batch = Batch { bytes: vec![b'x'; 8], events: 2, last: 2, taken: None };
-        assert!(queue.offer(&batch));
-        assert!(!queue.offer(&batch));
+        assert!(queue.offer(&[b'x'; 8], 2));
+        assert!(!queue.offer(&[b'x'; 8], 2));
         let mut taken = Batch::default();
-        assert!(queue.take(&mut taken));
+        assert_eq!(take(&queue, &mut taken), Taken::Lines);
         assert_eq!((taken.bytes.len(), taken.events), (8, 2));
     }
 }

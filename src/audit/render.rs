@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use memchr::memmem;
+
 use super::event::{
     Caller, Cloud, Decision, Disposition, Ending, Event, Http, Outcome, Upstream, Verdict,
 };
@@ -14,9 +16,6 @@ use super::journal::Instance;
 use super::json::{Json, clip};
 use crate::names::{Action, Endpoint};
 use crate::telemetry::clock::unix_millis;
-
-/// What a line begins with; the sequence number and then a rendered event follow.
-pub(super) const LEAD: &[u8] = br#"{"metadata":{"sequence":"#;
 
 const PATH_LIMIT: usize = 512;
 const AGENT_LIMIT: usize = 256;
@@ -28,27 +27,42 @@ const VALUE_LIMIT: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Renderer {
     constant: String,
+    instance: String,
 }
 
 impl Renderer {
     pub(super) fn new(instance: &Instance) -> Self {
         let mut product = Vec::new();
         Json(&mut product)
-            .raw(r#","log_name":"invocations","profiles":["cloud","security_control","ai_operation"],"product":{"name":"sagegate","vendor_name":"sagegate","version":"#)
+            .raw(r#","profiles":["cloud","security_control","ai_operation"],"product":{"name":"sagegate","vendor_name":"sagegate","version":"#)
             .string(&instance.version)
             .raw(r#","uid":"#)
             .string(&instance.uid)
             .raw(r#"}},"category_uid":6,"category_name":"Application Activity","class_uid":6003,"class_name":"API Activity","is_alert":false"#);
-        Self { constant: String::from_utf8_lossy(&product).into_owned() }
+        let constant = String::from_utf8_lossy(&product).into_owned();
+        Self { constant, instance: instance.uid.clone() }
     }
 
-    /// What follows [`LEAD`] and the sequence number, with the line's end.
+    /// `metadata` from behind its `log_name`, and what else never changes.
+    pub(super) fn constant(&self) -> &str {
+        &self.constant
+    }
+
+    pub(super) fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// What stands in the line between its kind and its attestation; see
+    /// [`line`](super::line).
     pub(super) fn render(&self, event: &Event<'_>) -> Vec<u8> {
         let mut line = Vec::with_capacity(3072);
         let mut json = Json(&mut line);
-        json.raw(r#","version":"1.8.0","uid":"#).plain(event.request_id);
+        match event.outcome {
+            Some(_) => json.raw(VERSION_AND_UID).plain(event.request_id),
+            None => json.raw(VERSION_AND_UID).raw("\"").display(event.request_id).raw(INTENT_UID),
+        };
         json.maybe(r#","correlation_uid":"#, event.correlation.map(|id| clip(id, 64)));
-        json.raw(&self.constant);
+        json.raw(r#","log_name":"invocations""#).raw(&self.constant);
         what_happened(&mut json, event);
         cloud(&mut json, event.cloud);
         actor(&mut json, event.caller.as_ref());
@@ -57,23 +71,67 @@ impl Renderer {
         resources(&mut json, event);
         peers(&mut json, event);
         http_request(&mut json, event.http);
-        http_response(&mut json, event.outcome, event.upstream);
+        if let Some(outcome) = event.outcome {
+            http_response(&mut json, outcome, event.upstream);
+        }
         unmapped(&mut json, event);
-        json.raw("}\n");
         line
     }
 }
 
+const VERSION_AND_UID: &str = r#","version":"1.8.0","uid":"#;
+
+/// The texts that only an intent has. Each holds a bare quotation mark, which no string of a
+/// caller's can, so that [`outcome_unknown`] finds the place and no other.
+const INTENT_UID: &str = r#":intent""#;
+const INTENT_STATUS: &str =
+    r#","status_id":0,"status":"Unknown","status_detail":"about to go to SageMaker""#;
+const INTENT_MESSAGE: &str = r#": intended""#;
+const INTENT_ENDING: &str = r#","unmapped":{"ending":"pending""#;
+
+/// The record of an intent whose outcome nobody wrote: as the intent says it, under the id
+/// that the outcome would have had.
+pub(super) fn outcome_unknown(intent: &[u8]) -> Vec<u8> {
+    [
+        (INTENT_UID, "\""),
+        (
+            INTENT_STATUS,
+            r#","status_id":0,"status":"Unknown","status_detail":"the gateway ended before the outcome was on record""#,
+        ),
+        (INTENT_MESSAGE, r#": outcome unknown""#),
+        (INTENT_ENDING, r#","unmapped":{"ending":"unknown""#),
+    ]
+    .into_iter()
+    .fold(intent.to_vec(), |text, (from, to)| match memmem::find(&text, from.as_bytes()) {
+        Some(at) => {
+            let (before, rest) = text.split_at(at);
+            let after = rest.strip_prefix(from.as_bytes()).unwrap_or_default();
+            [before, to.as_bytes(), after].concat()
+        }
+        None => text,
+    })
+}
+
 fn what_happened(json: &mut Json<'_>, event: &Event<'_>) {
-    let outcome = event.outcome;
     json.raw(activity(event.call.map(|call| call.operation)));
     json.raw(r#","time":"#).number(unix_millis(event.time));
-    json.raw(r#","duration":"#).number(millis(outcome.duration));
-    json.raw(severity(event)).raw(status(outcome));
+    json.raw(severity(event));
+    match event.outcome {
+        Some(outcome) => ended(json, outcome),
+        None => {
+            json.raw(INTENT_STATUS);
+        }
+    }
+    message(json, event);
+    // An intent is of a call that was let through so far.
+    let disposition = event.outcome.map_or(Disposition::Allowed, |outcome| outcome.disposition);
+    json.raw(action(event)).raw(self::disposition(disposition));
+}
+
+fn ended(json: &mut Json<'_>, outcome: Outcome<'_>) {
+    json.raw(r#","duration":"#).number(millis(outcome.duration)).raw(status(outcome));
     json.raw(r#","status_code":""#).number(outcome.status.into()).raw("\"");
     json.maybe(r#","status_detail":"#, detail(outcome));
-    message(json, event);
-    json.raw(action(event)).raw(disposition(outcome.disposition));
 }
 
 fn activity(operation: Option<Action>) -> &'static str {
@@ -97,13 +155,16 @@ fn activity(operation: Option<Action>) -> &'static str {
 /// Medium is what an operator should look at: our own faults and policies that broke.
 fn severity(event: &Event<'_>) -> &'static str {
     let broken_policy = event.decision.is_some_and(|decision| !decision.errors.is_empty());
-    match event.outcome.disposition {
+    let Some(outcome) = event.outcome else {
+        return r#","severity_id":1,"severity":"Informational""#;
+    };
+    match outcome.disposition {
         _ if broken_policy => r#","severity_id":3,"severity":"Medium""#,
         Disposition::Error => r#","severity_id":3,"severity":"Medium""#,
         Disposition::Blocked | Disposition::Unauthorized | Disposition::Rejected => {
             r#","severity_id":2,"severity":"Low""#
         }
-        Disposition::Allowed if succeeded(event.outcome) => {
+        Disposition::Allowed if succeeded(outcome) => {
             r#","severity_id":1,"severity":"Informational""#
         }
         Disposition::Allowed => r#","severity_id":2,"severity":"Low""#,
@@ -141,7 +202,11 @@ fn message(json: &mut Json<'_>, event: &Event<'_>) {
     if let Some(endpoint) = endpoint(event) {
         json.raw(" ").part(endpoint.given());
     }
-    json.raw(match (event.outcome.disposition, event.outcome.ending) {
+    let Some(outcome) = event.outcome else {
+        json.raw(INTENT_MESSAGE);
+        return;
+    };
+    json.raw(match (outcome.disposition, outcome.ending) {
         (Disposition::Allowed, Ending::Complete) => ": allowed\"",
         (_, Ending::CallerGone) => ": aborted by the caller\"",
         (_, Ending::UpstreamBroke) => ": broken off by SageMaker\"",
@@ -154,7 +219,8 @@ fn message(json: &mut Json<'_>, event: &Event<'_>) {
 
 /// Allowed is what the gateway let through to SageMaker, also when that then failed.
 fn action(event: &Event<'_>) -> &'static str {
-    if event.upstream.is_some() || event.outcome.disposition == Disposition::Allowed {
+    let passed = event.outcome.is_none_or(|o| o.disposition == Disposition::Allowed);
+    if passed || event.upstream.is_some() {
         r#","action_id":1,"action":"Allowed""#
     } else {
         r#","action_id":2,"action":"Denied""#
@@ -252,9 +318,13 @@ fn api(json: &mut Json<'_>, event: &Event<'_>) {
     json.raw(r#","api":{"operation":""#).raw(operation(event));
     json.raw(r#"","version":"2017-05-13","service":{"name":"sagemaker.amazonaws.com"},"request":{"uid":"#);
     json.plain(event.request_id);
-    json.raw(r#"},"response":{"code":"#).number(event.outcome.status.into());
-    json.maybe(r#","error":"#, event.outcome.error);
-    json.maybe(r#","error_message":"#, detail(event.outcome)).raw("}}");
+    let Some(outcome) = event.outcome else {
+        json.raw("}}");
+        return;
+    };
+    json.raw(r#"},"response":{"code":"#).number(outcome.status.into());
+    json.maybe(r#","error":"#, outcome.error);
+    json.maybe(r#","error_message":"#, detail(outcome)).raw("}}");
 }
 
 fn operation(event: &Event<'_>) -> &'static str {
@@ -312,10 +382,11 @@ fn http_response(json: &mut Json<'_>, outcome: Outcome<'_>, upstream: Option<Ups
 }
 
 fn unmapped(json: &mut Json<'_>, event: &Event<'_>) {
-    json.raw(match event.outcome.ending {
-        Ending::Complete => r#","unmapped":{"ending":"complete""#,
-        Ending::CallerGone => r#","unmapped":{"ending":"caller_gone""#,
-        Ending::UpstreamBroke => r#","unmapped":{"ending":"upstream_broke""#,
+    json.raw(match event.outcome.map(|outcome| outcome.ending) {
+        None => INTENT_ENDING,
+        Some(Ending::Complete) => r#","unmapped":{"ending":"complete""#,
+        Some(Ending::CallerGone) => r#","unmapped":{"ending":"caller_gone""#,
+        Some(Ending::UpstreamBroke) => r#","unmapped":{"ending":"upstream_broke""#,
     });
     json.maybe(r#","team":"#, event.caller.and_then(|c| c.team).map(|team| team.as_str()));
     if known_method(event.http.method).is_none() {
@@ -334,7 +405,6 @@ fn unmapped(json: &mut Json<'_>, event: &Event<'_>) {
         value(json, r#","sagemaker_request_id":"#, upstream.request_id);
         value(json, r#","invoked_production_variant":"#, upstream.invoked_variant);
     }
-    json.raw("}");
 }
 
 fn targets(json: &mut Json<'_>, event: &Event<'_>) {

@@ -47,7 +47,7 @@ impl Samples {
             caller: Some(self.caller()),
             decision: Some(self.decision(Verdict::Permit, &self.policies)),
             upstream: Some(upstream()),
-            outcome: outcome(Disposition::Allowed, 200, None, None),
+            outcome: Some(outcome(Disposition::Allowed, 200, None, None)),
             ..self.malformed()
         }
     }
@@ -57,7 +57,7 @@ impl Samples {
         Event {
             decision: Some(self.decision(Verdict::Deny, &[])),
             upstream: None,
-            outcome: outcome(Disposition::Blocked, 403, Some(error), Some(detail)),
+            outcome: Some(outcome(Disposition::Blocked, 403, Some(error), Some(detail))),
             ..self.allowed()
         }
     }
@@ -66,7 +66,7 @@ impl Samples {
         let (error, detail) = ("ExpiredTokenException", "the token expired 5 min ago");
         Event {
             call: Some(self.call()),
-            outcome: outcome(Disposition::Unauthorized, 401, Some(error), Some(detail)),
+            outcome: Some(outcome(Disposition::Unauthorized, 401, Some(error), Some(detail))),
             ..self.malformed()
         }
     }
@@ -84,20 +84,29 @@ impl Samples {
             decision: None,
             cloud: Cloud { partition: "aws", region: "us-west-2", account: Some("111122223333") },
             upstream: None,
-            outcome: outcome(Disposition::Rejected, 404, Some(error), Some("no such operation")),
+            outcome: Some(outcome(
+                Disposition::Rejected,
+                404,
+                Some(error),
+                Some("no such operation"),
+            )),
         }
     }
 
     pub(super) fn aborted(&self) -> Event<'_> {
         let mut event = self.allowed();
-        event.outcome.ending = Ending::CallerGone;
+        event.outcome = event.outcome.map(|o| Outcome { ending: Ending::CallerGone, ..o });
         event
+    }
+
+    pub(super) fn intended(&self) -> Event<'_> {
+        Event { outcome: None, upstream: None, ..self.allowed() }
     }
 
     pub(super) fn broken(&self) -> Event<'_> {
         let mut event = self.allowed();
-        event.outcome.ending = Ending::UpstreamBroke;
-        event.outcome.disposition = Disposition::Error;
+        let (ending, disposition) = (Ending::UpstreamBroke, Disposition::Error);
+        event.outcome = event.outcome.map(|o| Outcome { ending, disposition, ..o });
         event
     }
 
@@ -107,8 +116,7 @@ impl Samples {
         event.correlation = None;
         event.http.user_agent = None;
         event.cloud.account = None;
-        event.outcome.error = None;
-        event.outcome.detail = None;
+        event.outcome = event.outcome.map(|o| Outcome { error: None, detail: None, ..o });
         event
     }
 

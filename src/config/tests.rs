@@ -81,7 +81,7 @@ issuers:
     audiences: sagegate
     algorithms: [RS265, HS256]
 aws: { runtime_url: \"https://x.example.com/path\", region: \"${NOPE}\" }
-audit: { durability: fsync, queue: 0 }
+audit: { rotate_age: 0s, queue: 0 }
 ";
     let access = "\
 roles:
@@ -118,8 +118,7 @@ sagegate.yaml:9:25: issuers.ext.algorithms[1]: `HS256` is not one of RS256, RS38
 sagegate.yaml:10:21: aws.runtime_url: a runtime URL has no path: the path comes from the call
 sagegate.yaml:10:59: aws.region: the environment has no variable `NOPE`
   hint: set it, or write `$$` for a plain `$`
-sagegate.yaml:11:22: audit.durability: `fsync` is not available in this version
-  hint: `write` survives the process, though not the machine
-sagegate.yaml:11:36: audit.queue: must be at least 1
+sagegate.yaml:11:22: audit.rotate_age: must not be zero
+sagegate.yaml:11:33: audit.queue: must be at least 1
 "#);
 }

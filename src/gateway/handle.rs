@@ -100,15 +100,14 @@ async fn corridor(
     let declared = body.size_hint().exact();
     let mut admitted = snapshot.limits.admit(permit?, declared, exchange.moment()).await?;
 
-    // Recording the intent: the place in the journal was taken at the door, and neither
-    // durability of today asks for more before the call goes out.
-
     let payload = payload(&admitted, body, &snapshot.bodies).await?;
     exchange.read(&payload);
     admitted.read(payload.len() as u64, exchange.moment())?;
 
+    let recorded = exchange.declare().await?;
+
     let now = exchange.now();
-    let signed = snapshot.upstream.sign(admitted, payload, exchange.id(), now)?;
+    let signed = snapshot.upstream.sign(admitted, payload, recorded, exchange.id(), now)?;
 
     exchange.sending();
     Ok(snapshot.upstream.send(signed).await?)

@@ -17,7 +17,9 @@ use super::body::GatewayBody;
 use super::ending::{Closing, End};
 use super::refusal::Refusal;
 use super::tally::{Ended, Tally};
-use crate::audit::{self, Cloud, Committed, Decision, Ending, Event, Intent, Journal, Unavailable};
+use crate::audit::{
+    self, Cloud, Committed, Decision, Ending, Event, Intent, Journal, OnRecord, Unavailable,
+};
 use crate::identity::Principal;
 use crate::limits::{Moment, Slot};
 use crate::names::RequestId;
@@ -214,6 +216,14 @@ impl Exchange {
         self.body_length = payload.len() as u64;
     }
 
+    /// Has on record what is about to happen, as far as the durability asks for it.
+    ///
+    /// Cancel-safe: the intent may be on record then, and the end of this exchange follows it.
+    pub(super) async fn declare(&self) -> Result<OnRecord, Unavailable> {
+        let Some(intent) = &self.intent else { return Err(Unavailable::Closed) };
+        intent.declare(|| self.event(None, self.started.elapsed(), None)).await
+    }
+
     pub(super) fn sending(&mut self) {
         self.sent = Some(Instant::now());
     }
@@ -270,7 +280,7 @@ impl Exchange {
         let ending = Closing::new(end, self.answered.as_ref().map(|answered| answered.status));
         self.tally(&ending, total, upstream);
         self.log(&ending, total, upstream);
-        Some(intent.commit(&self.event(&ending, total, upstream)))
+        Some(intent.commit(&self.event(Some(&ending), total, upstream)))
     }
 
     fn tally(&self, closing: &Closing, total: Duration, upstream: Option<Duration>) {
@@ -310,7 +320,7 @@ impl Exchange {
 
     fn event<'a>(
         &'a self,
-        closing: &'a Closing,
+        closing: Option<&'a Closing>,
         duration: Duration,
         upstream: Option<Duration>,
     ) -> Event<'a> {
@@ -339,7 +349,7 @@ impl Exchange {
                     .as_ref()
                     .and_then(|a| text(a.invoked_variant.as_ref())),
             }),
-            outcome: audit::Outcome {
+            outcome: closing.map(|closing| audit::Outcome {
                 disposition: closing.disposition,
                 ending: closing.ending,
                 status: closing.status,
@@ -347,7 +357,7 @@ impl Exchange {
                 detail: closing.detail.as_deref(),
                 bytes_out: closing.bytes,
                 duration,
-            },
+            }),
         }
     }
 

@@ -42,6 +42,10 @@ pub struct Metrics {
     pub reloads: IntCounterVec,
     /// `sagegate_audit_events_total{sink,result}`
     pub audit_events: IntCounterVec,
+    /// `sagegate_audit_sync_records`: records that one fsync served
+    pub audit_sync_records: Histogram,
+    /// `sagegate_audit_sync_wait_seconds`: from the first of them to the end of the fsync
+    pub audit_sync_wait: Histogram,
     /// `sagegate_limit_decisions_total{team,limit,result}`
     pub limit_decisions: IntCounterVec,
     /// `sagegate_limit_mode{mode}`: 1 for the mode that holds, of `embedded`, `shared`, `local`,
@@ -94,6 +98,8 @@ impl Metrics {
             upstream_retries: counter(UPSTREAM_RETRIES)?,
             reloads,
             audit_events: counter(AUDIT_EVENTS)?,
+            audit_sync_records: plain_histogram(&registry, SYNC_RECORDS, &BATCH_RECORDS)?,
+            audit_sync_wait: plain_histogram(&registry, SYNC_WAIT, &DISK_SECONDS)?,
             limit_decisions: counter(LIMIT_DECISIONS)?,
             limit_mode: registered(&registry, IntGaugeVec::new(LIMIT_MODE.opts(), LIMIT_MODE.2)?)?,
             limit_store_errors: counter(LIMIT_STORE_ERRORS)?,
@@ -165,6 +171,13 @@ const UPSTREAM_RETRIES: Said = Said(
 const RELOADS: Said = Said("sagegate_reloads_total", "Configuration reloads.", &["result"]);
 const AUDIT_EVENTS: Said =
     Said("sagegate_audit_events_total", "Audit events by sink and result.", &["sink", "result"]);
+const SYNC_RECORDS: Said =
+    Said("sagegate_audit_sync_records", "Audit records that one fsync served.", &[]);
+const SYNC_WAIT: Said = Said(
+    "sagegate_audit_sync_wait_seconds",
+    "From an audit record to the end of the fsync that served it, for the first of each batch.",
+    &[],
+);
 const LIMIT_DECISIONS: Said = Said(
     "sagegate_limit_decisions_total",
     "Admissions by team, limit and result.",
@@ -203,6 +216,22 @@ const SECONDS: [f64; 14] =
 /// From the cached path (tens of µs) to a wait that someone would notice.
 const OVERHEAD_SECONDS: [f64; 10] =
     [0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.1, 1.0];
+
+/// From a lone request to a full queue.
+const BATCH_RECORDS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0, 1024.0, 4096.0];
+
+/// From a disk with a cache of its own to one that hangs.
+const DISK_SECONDS: [f64; 12] =
+    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0];
+
+fn plain_histogram(
+    registry: &Registry,
+    said: Said,
+    buckets: &[f64],
+) -> Result<Histogram, prometheus::Error> {
+    let opts = HistogramOpts::from(said.opts()).buckets(buckets.to_vec());
+    registered(registry, Histogram::with_opts(opts)?)
+}
 
 fn registered<C>(registry: &Registry, metric: C) -> Result<C, prometheus::Error>
 where

@@ -20,6 +20,7 @@ use super::headers::{INVOKED_VARIANT, REQUEST_ID, passed};
 use super::resolve::Destinations;
 use super::sending::Sending;
 use super::{Config, Payload, Relay, Route, RouteError, SignError, Signed, Timeouts, sign};
+use crate::audit::OnRecord;
 use crate::aws::Credentials;
 use crate::limits::Admitted;
 use crate::names::RequestId;
@@ -147,7 +148,7 @@ impl Upstream {
         self.0.destinations.counts()
     }
 
-    /// Signs an admitted call over its whole body.
+    /// Signs an admitted call over its whole body, once it is on record as far as it has to be.
     ///
     /// # Errors
     /// When there are no valid credentials.
@@ -155,6 +156,7 @@ impl Upstream {
         &self,
         admitted: Admitted,
         payload: Payload,
+        _recorded: OnRecord,
         id: RequestId,
         now: SystemTime,
     ) -> Result<Signed, SignError> {

@@ -80,6 +80,8 @@ async fn what_cannot_be_recorded_does_not_happen() {
     let ask = Ask::invoke(&stand.token());
     stand.ask(&ask, 200).await;
     std::fs::remove_dir_all(stand.journal()).unwrap();
+    // A directory alone would be made again.
+    std::fs::write(stand.journal(), "in the way").unwrap();
 
     // The first one finds out: SageMaker answers, and the answer is withheld.
     let withheld = stand.ask(&ask, 503).await.text();
@@ -91,7 +93,7 @@ async fn what_cannot_be_recorded_does_not_happen() {
     assert_eq!(page, "the audit journal cannot be written\n");
     assert_eq!(stand.sagemaker.seen().len(), 2, "the refused call did not go on");
 
-    std::fs::create_dir(stand.journal()).unwrap();
+    std::fs::remove_file(stand.journal()).unwrap();
     until("the journal's recovery", || stand.app.health().faults().is_empty()).await;
     let allowed = stand.ask(&ask, 200).await;
     let events = stand.recorded(2).await;

@@ -7,14 +7,22 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::task::Waker;
 
-use serde_json::Value;
-
 use super::*;
+use crate::audit::ledger::{Cause, Gap};
+use crate::audit::line::{Line, Link};
 use crate::audit::samples::Samples;
-use crate::audit::sinks::Resume;
+use crate::audit::sinks::{Resume, Trouble};
 
 fn config(durability: Durability) -> JournalConfig {
-    JournalConfig { directory: None, stdout: false, durability, rotate_size: 64 << 20, queue: 1024 }
+    JournalConfig {
+        directory: None,
+        stdout: false,
+        durability,
+        rotate_size: 64 << 20,
+        rotate_age: Duration::from_secs(3600),
+        signing_key: None,
+        queue: 1024,
+    }
 }
 
 fn in_directory(directory: &Path, durability: Durability) -> JournalConfig {
@@ -34,14 +42,24 @@ fn open(config: JournalConfig) -> (Journal, Metrics) {
 fn files(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).unwrap();
     let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
     paths.sort();
     paths.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect()
 }
 
-fn sequences(text: &str) -> Vec<u64> {
-    let sequence =
-        |line| serde_json::from_str::<Value>(line).unwrap()["metadata"]["sequence"].as_u64();
-    text.lines().map(|line| sequence(line).unwrap()).collect()
+/// The ids of the requests on record, in a chain without a fault.
+fn requests(text: &str) -> Vec<String> {
+    let mut last = Link::NONE;
+    let mut ids = Vec::new();
+    for line in text.lines() {
+        let line = Line::parse(line.as_bytes()).expect(line);
+        assert!(line.is_intact() && line.follows(last), "{line:?}");
+        last = line.link();
+        if line.kind == Kind::Request {
+            ids.push(String::from_utf8(line.uid().unwrap().to_vec()).unwrap());
+        }
+    }
+    ids
 }
 
 fn count(metrics: &Metrics, sink: &str, result: &str) -> u64 {
@@ -60,7 +78,7 @@ async fn at_write_an_event_is_in_the_file_before_the_wait_is_over() {
     for sequence in 1..=3 {
         journal.reserve().unwrap().commit(&samples.allowed()).await.unwrap();
         let text = files(directory.path()).concat();
-        assert_eq!(sequences(&text), (1..=sequence).collect::<Vec<_>>());
+        assert_eq!(requests(&text).len(), sequence);
     }
     assert!(text_holds(directory.path(), &samples.id()));
     journal.close().await;
@@ -81,7 +99,7 @@ async fn at_memory_nothing_is_waited_for_and_close_writes_it_all() {
         assert_eq!(poll_once(&mut committed), Poll::Ready(Ok(())));
     }
     journal.close().await;
-    assert_eq!(sequences(&files(directory.path()).concat()), (1..=50).collect::<Vec<_>>());
+    assert_eq!(requests(&files(directory.path()).concat()).len(), 50);
 }
 
 #[tokio::test]
@@ -96,7 +114,7 @@ async fn a_closed_journal_takes_no_new_requests_but_the_last_events_of_old_ones(
     assert_eq!(journal.reserve().unwrap_err(), Unavailable::Closed);
     assert_eq!(count(&metrics, "file", "refused"), 1);
     late.commit(&samples.aborted()).await.unwrap();
-    assert_eq!(sequences(&files(directory.path()).concat()), [1]);
+    assert_eq!(requests(&files(directory.path()).concat()), [samples.id()]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -120,11 +138,9 @@ async fn many_threads_lose_nothing_across_rotations() {
     let files = files(directory.path());
     let text = files.concat();
     assert!(files.len() > 10, "{} files", files.len());
-    assert_eq!(sequences(&text), (1..=(THREADS * EVENTS) as u64).collect::<Vec<_>>());
-    let uid = |line| serde_json::from_str::<Value>(line).unwrap()["metadata"]["uid"].clone();
-    let written: BTreeSet<_> =
-        text.lines().map(|line| uid(line).as_str().unwrap().to_owned()).collect();
-    assert_eq!(written, ids);
+    let written = requests(&text);
+    assert_eq!(written.len(), THREADS * EVENTS);
+    assert_eq!(BTreeSet::from_iter(written), ids);
 }
 
 async fn commit_each(journal: Journal, events: usize) -> Vec<String> {
@@ -137,18 +153,6 @@ async fn commit_each(journal: Journal, events: usize) -> Vec<String> {
     ids
 }
 
-#[tokio::test]
-async fn each_start_begins_a_file_of_its_own() {
-    let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("sagegate-20200101T000000.000Z-torn.jsonl"), "{\"tor")
-        .unwrap();
-    let (journal, _) = open(in_directory(directory.path(), Durability::Write));
-    journal.reserve().unwrap().commit(&Samples::new().allowed()).await.unwrap();
-    let files = files(directory.path());
-    assert_eq!((files.len(), files[0].as_str()), (2, "{\"tor"));
-    assert_eq!(sequences(&files[1]), [1]);
-}
-
 #[test]
 fn a_directory_that_cannot_be_made_is_an_error_at_the_start() {
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -157,11 +161,15 @@ fn a_directory_that_cannot_be_made_is_an_error_at_the_start() {
     assert!(Journal::open(config, instance(), &metrics).is_err());
 }
 
-/// A sink that does what the test says, one write at a time.
+/// A sink that does what the test says, one write at a time. Its first page is taken as it
+/// comes, and begins a file as each does that is begun anew.
 struct Scripted {
     answers: Receiver<io::Result<usize>>,
+    syncs: Receiver<io::Result<()>>,
     written: Arc<Mutex<Vec<u8>>>,
     resume: Resume,
+    pages: usize,
+    begun: bool,
 }
 
 impl Sink for Scripted {
@@ -169,47 +177,86 @@ impl Sink for Scripted {
         "scripted"
     }
 
-    fn prepare(&mut self) -> io::Result<()> {
-        Ok(())
+    fn prepare(&mut self) -> io::Result<Option<String>> {
+        Ok((!self.begun).then(|| "scripted".to_owned()))
     }
 
     /// `Ok(n)` takes at most `n` bytes. A test that is over takes everything.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = self.answers.recv().unwrap_or(Ok(usize::MAX))?.min(bytes.len());
+        let answer = if self.pages == 0 { Ok(usize::MAX) } else { everything(&self.answers) };
+        let taken = answer?.min(bytes.len());
         self.written.lock().unwrap().extend_from_slice(&bytes[..taken]);
         Ok(taken)
     }
 
-    fn recover(&mut self, _: &io::Error) -> io::Result<Resume> {
-        Ok(self.resume)
+    fn sync(&mut self) -> io::Result<()> {
+        if self.pages == 0 { Ok(()) } else { self.syncs.recv().unwrap_or(Ok(())) }
     }
+
+    fn kept(&mut self, _: &[u8]) {
+        self.pages += 1;
+        self.begun = true;
+    }
+
+    fn recover(&mut self, _: &Trouble) -> Resume {
+        if self.resume != Resume::NextByte {
+            self.begun = false;
+        }
+        self.resume.clone()
+    }
+}
+
+fn everything(answers: &Receiver<io::Result<usize>>) -> io::Result<usize> {
+    answers.recv().unwrap_or(Ok(usize::MAX))
 }
 
 struct Script {
     journal: Journal,
     metrics: Metrics,
     answers: SyncSender<io::Result<usize>>,
+    syncs: SyncSender<io::Result<()>>,
     written: Arc<Mutex<Vec<u8>>>,
+}
+
+fn begun(sink: Box<dyn Sink>) -> (Arc<Renderer>, Begun) {
+    let renderer = Arc::new(Renderer::new(&instance()));
+    let at = Position::first(ChainUid::generate().unwrap());
+    let ledger = Ledger::new(at, true, Arc::clone(&renderer), None, Clock::System);
+    (renderer, Begun { sink, ledger, opening: Vec::new() })
 }
 
 fn script(config: &JournalConfig, resume: Resume) -> Script {
     let metrics = Metrics::new().unwrap();
-    // Without room in the channel: a `send` that returned was received by the writer.
+    // Without room in the channels: a `send` that returned was received by the writer.
     let (answers, receiver) = sync_channel(0);
+    let (syncs, synced) = sync_channel(0);
     let written = Arc::<Mutex<Vec<u8>>>::default();
-    let sink = Scripted { answers: receiver, written: Arc::clone(&written), resume };
-    let events = &metrics.audit_events;
-    let journal = Journal::start(config, &instance(), Box::new(sink), None, events).unwrap();
-    Script { journal, metrics, answers, written }
+    let sink = Scripted {
+        answers: receiver,
+        syncs: synced,
+        written: Arc::clone(&written),
+        resume,
+        pages: 0,
+        begun: false,
+    };
+    let (renderer, begun) = begun(Box::new(sink));
+    let journal = Journal::start(config, &renderer, begun, None, &metrics).unwrap();
+    let asks = config.durability == Durability::Fsync;
+    let syncs = if asks { syncs } else { sync_channel(0).0 };
+    Script { journal, metrics, answers, syncs, written }
 }
 
 impl Script {
-    fn text(&self) -> String {
-        String::from_utf8(self.written.lock().unwrap().clone()).unwrap()
-    }
-
     fn answer(&self, answer: io::Result<usize>) {
         self.answers.send(answer).unwrap();
+    }
+
+    /// What was written in the end, once no more stands in its way.
+    async fn rest(self) -> (Journal, Metrics, String) {
+        drop((self.answers, self.syncs));
+        written(&self.journal.inner.queue).await;
+        let text = String::from_utf8(self.written.lock().unwrap().clone()).unwrap();
+        (self.journal, self.metrics, text)
     }
 }
 
@@ -231,27 +278,29 @@ async fn a_full_disk_refuses_requests_until_it_has_room_and_then_nothing_is_miss
     assert_eq!(in_flight.commit(&samples.denied()).await, Err(Unavailable::Failing));
 
     script.answer(Err(full_disk()));
-    script.answer(Ok(usize::MAX));
-    script.answer(Ok(usize::MAX));
-    written(&script.journal.inner.queue).await;
-    assert!(script.journal.healthy());
-    assert!(script.journal.reserve().is_ok());
-    assert_eq!(sequences(&script.text()), [1, 2]);
-    assert_eq!(count(&script.metrics, "scripted", "failed"), 1);
-    assert_eq!(count(&script.metrics, "scripted", "written"), 2);
+    let (journal, metrics, text) = script.rest().await;
+    assert!(journal.healthy());
+    assert!(journal.reserve().is_ok());
+    assert_eq!(requests(&text), [samples.id(), samples.id()]);
+    assert_eq!(count(&metrics, "scripted", "failed"), 1);
+    assert_eq!(count(&metrics, "scripted", "written"), 2);
 }
 
 #[tokio::test]
-async fn in_a_new_file_the_torn_line_is_written_again_whole() {
-    let script = script(&config(Durability::Write), Resume::LineStart);
-    let committed = script.journal.reserve().unwrap().commit(&Samples::new().allowed());
+async fn in_a_new_file_the_whole_page_is_written_again_behind_a_head() {
+    let gap = Gap { file: "old".into(), offset: 9, bytes: 100, cause: Cause::Unsynced };
+    let script = script(&config(Durability::Write), Resume::Page(Some(gap)));
+    let samples = Samples::new();
+    let committed = script.journal.reserve().unwrap().commit(&samples.allowed());
     script.answer(Ok(100));
     script.answer(Err(ErrorKind::StaleNetworkFileHandle.into()));
     assert!(committed.await.is_err());
-    let torn = std::mem::take(&mut *script.written.lock().unwrap());
-    script.answer(Ok(usize::MAX));
-    written(&script.journal.inner.queue).await;
-    assert_eq!((torn.len(), sequences(&script.text())), (100, vec![1]));
+    let torn = script.written.lock().unwrap().split_off(0).len() - 100;
+    let (_, _, text) = script.rest().await;
+    let kinds: Vec<_> =
+        text.lines().map(|line| Line::parse(line.as_bytes()).unwrap().kind).collect();
+    assert_eq!(kinds, [Kind::Head, Kind::Gap, Kind::Request, Kind::Head]);
+    assert!(torn > 0 && text.contains(r#""gap":{"file":"old","offset":9,"bytes":100"#), "{text}");
 }
 
 #[tokio::test]
@@ -284,10 +333,9 @@ async fn a_disk_that_hangs_fills_the_queue_and_not_the_memory() {
 #[tokio::test]
 async fn an_event_whose_wait_was_dropped_is_written_all_the_same() {
     let script = script(&config(Durability::Write), Resume::NextByte);
-    drop(script.journal.reserve().unwrap().commit(&Samples::new().allowed()));
-    script.answer(Ok(usize::MAX));
-    written(&script.journal.inner.queue).await;
-    assert_eq!(sequences(&script.text()), [1]);
+    let samples = Samples::new();
+    drop(script.journal.reserve().unwrap().commit(&samples.allowed()));
+    assert_eq!(requests(&script.rest().await.2), [samples.id()]);
 }
 
 #[test]
@@ -304,15 +352,19 @@ fn with_copy(directory: &Path, bytes: usize) -> (Journal, Metrics, SyncSender<io
     let metrics = Metrics::new().unwrap();
     let (answers, receiver) = sync_channel(0);
     let (written, resume) = (Arc::default(), Resume::NextByte);
-    let sink = Box::new(Scripted { answers: receiver, written, resume });
+    let syncs = sync_channel(0).1;
+    let sink = Scripted { answers: receiver, syncs, written, resume, pages: 1, begun: true };
     let events = &metrics.audit_events;
     let queue = Arc::new(Queue::new(Durability::Write, Limits { places: usize::MAX, bytes }));
-    Writer::new(Arc::clone(&queue), sink, None, events).spawn().unwrap();
+    Writer::new(Arc::clone(&queue), Box::new(sink), None, events).spawn(Vec::new()).unwrap();
     let dropped = events.with_label_values(&["scripted", "dropped"]);
-    let file = Box::new(FileSink::open(directory, 1 << 20, Clock::System).unwrap());
+    let rotation = Rotation { size: 1 << 20, age: Duration::from_secs(3600) };
+    let chain = ChainUid::generate().unwrap();
+    let file = FileSink::open(directory, chain, 0, rotation, false, Clock::System).unwrap();
+    let (renderer, begun) = begun(Box::new(file));
     let follower = Some(Follower { queue, dropped });
-    let journal =
-        Journal::start(&config(Durability::Write), &instance(), file, follower, events).unwrap();
+    let config = config(Durability::Write);
+    let journal = Journal::start(&config, &renderer, begun, follower, &metrics).unwrap();
     (journal, metrics, answers)
 }
 
@@ -324,7 +376,7 @@ async fn a_copy_that_blocks_loses_counted_lines_and_never_holds_up_the_journal()
     for _ in 0..20 {
         journal.reserve().unwrap().commit(&samples.allowed()).await.unwrap();
     }
-    assert_eq!(sequences(&files(directory.path()).concat()), (1..=20).collect::<Vec<_>>());
+    assert_eq!(requests(&files(directory.path()).concat()).len(), 20);
     let dropped = count(&metrics, "scripted", "dropped");
     assert!((1..20).contains(&dropped), "{dropped}");
 

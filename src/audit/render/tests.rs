@@ -4,14 +4,23 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
+use crate::audit::digest::{ChainUid, Fingerprint};
+use crate::audit::line::{Kind, Link, seal, unsealed};
 use crate::audit::samples::Samples;
 use crate::names::{Group, Issuer, Role, User};
 
 /// The line as it stands in the file.
 fn line(event: &Event<'_>) -> String {
     let instance = Instance { uid: "gw-7c9f5d6b8-abcde".into(), version: "0.1.0".into() };
-    let rest = Renderer::new(&instance).render(event);
-    format!("{}43{}", String::from_utf8_lossy(LEAD), String::from_utf8(rest).unwrap())
+    let kind = if event.outcome.is_some() { Kind::Request } else { Kind::Intent };
+    sealed(kind, &Renderer::new(&instance).render(event))
+}
+
+fn sealed(kind: Kind, rendered: &[u8]) -> String {
+    let (chain, mut line) = (ChainUid::parse(b"9f2c41d07ab35e18").unwrap(), Vec::new());
+    let last = Link { sequence: 42, fingerprint: Fingerprint::of(b"42") };
+    seal(chain, last, &unsealed(kind, rendered).concat(), &mut line);
+    String::from_utf8(line).unwrap()
 }
 
 fn parsed(event: &Event<'_>) -> Value {
@@ -21,6 +30,10 @@ fn parsed(event: &Event<'_>) -> Value {
 fn schema() -> jsonschema::Validator {
     let text = include_str!("../../../tests/vectors/ocsf-1.8.0-api-activity.schema.json");
     jsonschema::validator_for(&serde_json::from_str(text).unwrap()).unwrap()
+}
+
+fn outcome<'e, 'a>(event: &'e mut Event<'a>) -> &'e mut Outcome<'a> {
+    event.outcome.as_mut().unwrap()
 }
 
 fn faults(schema: &jsonschema::Validator, event: &Value) -> Vec<String> {
@@ -33,7 +46,10 @@ fn assert_valid(event: &Event<'_>) {
 
 /// The event's JSON with the one value that differs in every run made constant.
 fn snapshot(samples: &Samples, event: &Event<'_>) -> Value {
-    serde_json::from_str(&line(event).replace(&samples.id(), "REQUEST-ID")).unwrap()
+    let mut json = parsed(event);
+    // Made of the id too.
+    json["unmapped"]["attestation_list"][0]["fingerprint"]["value"] = "SHA-256".into();
+    serde_json::from_str(&json.to_string().replace(&samples.id(), "REQUEST-ID")).unwrap()
 }
 
 #[test]
@@ -71,6 +87,7 @@ fn each_kind_of_event_is_valid_ocsf_and_stays_as_it_is() {
         ("aborted", samples.aborted()),
         ("broken", samples.broken()),
         ("bare", samples.bare()),
+        ("intended", samples.intended()),
     ] {
         assert_valid(&event);
         insta::assert_json_snapshot!(name, snapshot(&samples, &event));
@@ -90,7 +107,7 @@ fn every_operation_and_disposition_is_valid() {
         ] {
             let mut event = samples.allowed();
             event.call = event.call.map(|call| crate::audit::Call { operation, ..call });
-            event.outcome.disposition = disposition;
+            outcome(&mut event).disposition = disposition;
             assert_valid(&event);
         }
     }
@@ -101,7 +118,7 @@ fn an_answer_of_sagemakers_own_refusal_is_allowed_but_no_success() {
     let samples = Samples::new();
     let mut event = samples.allowed();
     assert_eq!(parsed(&event)["status_id"], 1);
-    event.outcome.status = 424;
+    outcome(&mut event).status = 424;
     let json = parsed(&event);
     assert_eq!((&json["action_id"], &json["status_id"]), (&1.into(), &2.into()));
     assert_eq!(json["disposition"], "Allowed");
@@ -113,8 +130,8 @@ fn a_call_that_sagemaker_never_saw_is_denied_even_when_policy_permits() {
     let mut event = samples.allowed();
     assert_eq!(parsed(&event)["action"], "Allowed");
     event.upstream = None;
-    event.outcome.disposition = Disposition::Rejected;
-    event.outcome.status = 429;
+    outcome(&mut event).disposition = Disposition::Rejected;
+    outcome(&mut event).status = 429;
     let json = parsed(&event);
     assert_eq!((&json["action"], &json["disposition"]), (&"Denied".into(), &"Rejected".into()));
     assert_eq!(json["authorizations"][0]["decision"], "allowed");
@@ -133,6 +150,24 @@ fn a_broken_policy_is_named_and_raises_the_severity() {
     assert_eq!(json["unmapped"]["policy_errors"][0], *errors[0]);
     assert_eq!(json["authorizations"][0]["policy"]["uid"], "policy-error");
     assert_valid(&event);
+}
+
+#[test]
+fn an_intent_without_an_outcome_becomes_a_record_that_says_so() {
+    let samples = Samples::new();
+    let instance = Instance { uid: "gw-1".into(), version: "0.1.0".into() };
+    let intent = Renderer::new(&instance).render(&samples.intended());
+    let json: Value =
+        serde_json::from_str(&sealed(Kind::OutcomeUnknown, &outcome_unknown(&intent))).unwrap();
+    assert_eq!(faults(&schema(), &json), Vec::<String>::new());
+    assert_eq!(json["metadata"]["uid"], samples.id());
+    assert_eq!(json["api"]["request"]["uid"], samples.id());
+    assert_eq!(json["status_detail"], "the gateway ended before the outcome was on record");
+    assert_eq!(json["message"], "corp/alice InvokeEndpoint Fraud-v1: outcome unknown");
+    assert_eq!(json["unmapped"]["ending"], "unknown");
+    let intent = parsed(&samples.intended());
+    assert_eq!(intent["metadata"]["uid"], format!("{}:intent", samples.id()));
+    assert_eq!(intent["actor"], json["actor"]);
 }
 
 #[test]
@@ -196,7 +231,7 @@ proptest! {
         let mut event = samples.allowed();
         event.http.user_agent = Some(&text);
         event.http.path = &text;
-        event.outcome.detail = Some(&text);
+        outcome(&mut event).detail = Some(&text);
         event.caller = event.caller.map(|caller| Caller {
             issuer: &issuer, user: &user, groups: &groups, token_id: Some(&text), ..caller
         });

@@ -8,17 +8,25 @@ use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
-use super::{Resume, Sink};
+use super::{Resume, Sink, Trouble};
 
 /// How often a full pipe that does not block is tried again.
 const FULL_PIPE: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
-pub(in crate::audit) struct StdoutSink(File);
+pub(in crate::audit) struct StdoutSink {
+    file: File,
+    /// Whether its first page is out.
+    begun: bool,
+}
 
 impl StdoutSink {
     pub(in crate::audit) fn open() -> io::Result<Self> {
-        Ok(Self(io::stdout().as_fd().try_clone_to_owned()?.into()))
+        Ok(Self::new(io::stdout().as_fd().try_clone_to_owned()?))
+    }
+
+    fn new(file: impl Into<File>) -> Self {
+        Self { file: file.into(), begun: false }
     }
 }
 
@@ -27,15 +35,15 @@ impl Sink for StdoutSink {
         "stdout"
     }
 
-    fn prepare(&mut self) -> io::Result<()> {
-        Ok(())
+    fn prepare(&mut self) -> io::Result<Option<String>> {
+        Ok((!self.begun).then(|| "-".to_owned()))
     }
 
     /// A reader that is slow is waited for, whether or not the pipe blocks; meanwhile the
     /// queue fills and pushes back.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
-            match self.0.write(bytes) {
+            match self.file.write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     std::thread::sleep(FULL_PIPE);
                 }
@@ -44,8 +52,17 @@ impl Sink for StdoutSink {
         }
     }
 
-    fn recover(&mut self, _error: &io::Error) -> io::Result<Resume> {
-        Ok(Resume::NextByte)
+    /// There is no disk to ask behind a pipe.
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn kept(&mut self, _heads: &[u8]) {
+        self.begun = true;
+    }
+
+    fn recover(&mut self, _error: &Trouble) -> Resume {
+        Resume::NextByte
     }
 }
 
@@ -58,8 +75,8 @@ mod tests {
     #[test]
     fn what_is_written_is_with_the_system_at_once_even_half_a_line() {
         let (mut reader, writer) = io::pipe().unwrap();
-        let mut sink = StdoutSink(OwnedFd::from(writer).into());
-        sink.prepare().unwrap();
+        let mut sink = StdoutSink::new(OwnedFd::from(writer));
+        assert!(sink.prepare().unwrap().is_some());
         assert_eq!(sink.write(b"{\"a\":").unwrap(), 5);
         let mut got = [0; 5];
         reader.read_exact(&mut got).unwrap();

@@ -79,7 +79,7 @@ impl Files {
         self.directory.join(name)
     }
 
-    /// How many events the journal holds.
+    /// How many requests the journal holds.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -88,7 +88,8 @@ impl Files {
         for entry in fs::read_dir(self.path("audit"))? {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "jsonl") {
-                lines += fs::read_to_string(path)?.lines().count();
+                let text = fs::read_to_string(path)?;
+                lines += text.lines().filter(|line| line.contains(REQUEST)).count();
             }
         }
         Ok(lines)
@@ -106,6 +107,9 @@ impl Files {
         file.write_all(text.as_bytes())
     }
 }
+
+/// Tells the record of a request from the journal's other records.
+const REQUEST: &str = r#""event_code":"request""#;
 
 fn private() -> fs::DirBuilder {
     let mut builder = fs::DirBuilder::new();
@@ -284,7 +288,7 @@ bindings:
         assert_ne!(one.directory(), two.directory());
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(one.directory()), mode(&one.path("dana.jwt"))), (0o700, 0o600));
-        fs::write(one.path("audit/1.jsonl"), "{}\n{}\n").unwrap();
+        fs::write(one.path("audit/1.jsonl"), format!("{{{REQUEST}}}\n{{}}\n").repeat(2)).unwrap();
         fs::write(one.path("audit/2.tmp"), "{}\n").unwrap();
         assert_eq!(one.events().unwrap(), 2);
         let gone = one.directory().to_owned();

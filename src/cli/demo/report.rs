@@ -94,7 +94,7 @@ pub(super) fn to_paste(places: Places<'_>, style: Style) -> String {
     let _ = writeln!(out, "\n{}\n", style.title("Look behind it"));
     let directory = places.directory.display();
     for (what, line) in [
-        ("the record", format!("tail -n 1 '{directory}'/audit/*.jsonl")),
+        ("the record", format!("grep -h '\"request\"' '{directory}'/audit/*.jsonl | tail -n 1")),
         ("the metrics", format!("curl -s {}/metrics | grep ^sagegate_", places.admin)),
         ("the rules", format!("cat '{directory}/access.yaml'")),
     ] {

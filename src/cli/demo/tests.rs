@@ -46,7 +46,7 @@ impl Gateway {
         if self.fault != Fault::KeepsNoRecord {
             let journal = self.directory.join("audit/1.jsonl");
             let mut file = OpenOptions::new().create(true).append(true).open(journal).unwrap();
-            file.write_all(b"{}\n").unwrap();
+            file.write_all(b"{\"metadata\":{\"event_code\":\"request\"}}\n").unwrap();
         }
         let sams = call.by == Bearer::Own("sam") && self.fault == Fault::PermitsSam;
         match call.expected.code() {

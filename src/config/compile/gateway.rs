@@ -9,6 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::url::{self, Plain};
+use crate::audit::signing::SigningKey;
 use crate::audit::{Durability, JournalConfig};
 use crate::config::at::At;
 use crate::config::file::gateway as file;
@@ -196,7 +197,7 @@ pub(super) fn not_zero(at: &At<'_>, span: Duration) -> Duration {
 pub(in crate::config) fn journal(
     at: &At<'_>,
     file: &file::Audit,
-    sources: &Sources,
+    sources: &mut Sources,
 ) -> JournalConfig {
     let here = at.key("audit");
     if file.directory.is_none() && !file.stdout && !here.damaged() {
@@ -211,24 +212,29 @@ pub(in crate::config) fn journal(
     JournalConfig {
         directory: file.directory.as_ref().map(|path| sources.resolve(path)),
         stdout: file.stdout,
-        durability: durability(&here.key("durability"), file.durability),
+        durability: match file.durability {
+            file::Durability::Memory => Durability::Memory,
+            file::Durability::Write => Durability::Write,
+            file::Durability::Fsync => Durability::Fsync,
+        },
         rotate_size: file.rotate_size.0,
+        rotate_age: not_zero(&here.key("rotate_age"), file.rotate_age.0),
+        signing_key: file
+            .signing_key
+            .as_ref()
+            .map(|path| signing_key(&here.key("signing_key"), path, sources)),
         queue: usize::try_from(file.queue).unwrap_or(usize::MAX),
     }
 }
 
-fn durability(at: &At<'_>, file: file::Durability) -> Durability {
-    match file {
-        file::Durability::Memory => Durability::Memory,
-        file::Durability::Write => Durability::Write,
-        file::Durability::Fsync => {
-            at.reject_with(
-                "`fsync` is not available in this version",
-                Some("`write` survives the process, though not the machine"),
-            );
-            Durability::Write
-        }
+/// Checks the key as the journal will read it.
+fn signing_key(at: &At<'_>, path: &Path, sources: &mut Sources) -> PathBuf {
+    if let Some(pem) = read(at, path, sources)
+        && let Err(error) = SigningKey::from_pem(&pem)
+    {
+        at.reject_with(error.to_string(), Some("`openssl genpkey -algorithm ed25519` makes one"));
     }
+    sources.resolve(path)
 }
 
 pub(in crate::config) fn log(file: &file::Log) -> LogConfig {

@@ -290,10 +290,15 @@ pub struct Audit {
     /// Also write every event to standard output.
     pub stdout: bool,
     /// memory: written within 100 ms. write: with the operating system before the caller sees
-    /// the end of the response.
+    /// the end of the response. fsync: on disk before the call goes to SageMaker, and again
+    /// before the caller sees the end of the response.
     pub durability: Durability,
     /// A journal file is closed when it is this large.
     pub rotate_size: ByteSize,
+    /// A journal file is closed when it is this old.
+    pub rotate_age: Span,
+    /// The Ed25519 key (PKCS#8, PEM) that signs the journal's heads. Default: not signed.
+    pub signing_key: Option<PathBuf>,
     /// How many events may wait; requests wait when it is full.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub queue: u32,
@@ -309,6 +314,9 @@ impl Default for Audit {
             durability: Durability::Write,
             // Small enough to ship and search, large enough to be few.
             rotate_size: ByteSize(256 << 20),
+            // A day's records in files of that day, also where little is called.
+            rotate_age: Span::seconds(24 * 3600),
+            signing_key: None,
             // About a second of full load; 8192 events are some 16 MiB at worst.
             queue: 8192,
         }

@@ -242,12 +242,15 @@ fn aws() -> impl Strategy<Value = Aws> {
 
 fn audit() -> impl Strategy<Value = Audit> {
     let durability = prop::sample::select(vec![Durability::Memory, Durability::Fsync]);
-    (path(), any::<bool>(), durability, size(), 1..=1_000_000_u32).prop_map(
-        |(directory, stdout, durability, rotate_size, queue)| Audit {
+    let rotation = (size(), span());
+    (path(), any::<bool>(), durability, rotation, path(), 1..=1_000_000_u32).prop_map(
+        |(directory, stdout, durability, (rotate_size, rotate_age), signing_key, queue)| Audit {
             directory,
             stdout,
             durability,
             rotate_size,
+            rotate_age,
+            signing_key,
             queue,
         },
     )

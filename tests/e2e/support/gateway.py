@@ -113,9 +113,10 @@ class Gateway:
         return http.call(self._admin, "GET", "/metrics").body.decode()
 
     def record(self) -> list[dict]:
-        """Every event of the journal, in the order written."""
+        """Every request of the journal, in the order written."""
         files = sorted(self._journal.glob("*.jsonl"))
-        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        events = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        return [event for event in events if event["metadata"]["event_code"] == "request"]
 
     def events(self, request_id: str) -> list[dict]:
         """The events of one request."""

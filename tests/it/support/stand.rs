@@ -212,10 +212,20 @@ impl Stand {
     }
 }
 
+/// The requests on record.
 pub fn events(journal: &Path) -> Vec<Value> {
-    let files = std::fs::read_dir(journal).unwrap();
-    let texts = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
-    let text: String = texts.collect();
+    let mut events = records(journal);
+    events.retain(|event| event["metadata"]["event_code"] == "request");
+    events
+}
+
+/// Every record of every kind, in order.
+pub fn records(journal: &Path) -> Vec<Value> {
+    let files = std::fs::read_dir(journal).unwrap().map(|file| file.unwrap().path());
+    let mut files: Vec<_> =
+        files.filter(|path| path.extension().is_some_and(|e| e == "jsonl")).collect();
+    files.sort();
+    let text: String = files.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
     // A line that is being written has no end yet.
     let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     whole.map(|line| serde_json::from_str(line).unwrap()).collect()
