@@ -26,6 +26,7 @@ mod render;
 mod samples;
 pub mod signing;
 mod sinks;
+pub mod verify;
 mod writer;
 
 pub use event::{

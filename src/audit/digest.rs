@@ -36,6 +36,8 @@ pub struct ChainUid([u8; 8]);
 
 impl ChainUid {
     pub(super) const HEX: usize = 16;
+    /// Of what is no chain.
+    pub(super) const NONE: Self = Self([0; 8]);
 
     /// A new one, unlike any other.
     ///
