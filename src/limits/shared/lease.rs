@@ -152,7 +152,8 @@ struct Demand {
     pace: u64,
     /// The largest request refused since the last ask.
     need: u64,
-    used_at: u64,
+    /// `None` until the first use: a lease that nobody wants asks for nothing.
+    used_at: Option<u64>,
 }
 
 /// A lease whose store cannot be asked.
@@ -197,7 +198,7 @@ impl Lease {
         }
         self.demand.units = self.demand.units.saturating_add(units);
         self.demand.need = self.demand.need.max(units);
-        self.demand.used_at = now;
+        self.demand.used_at = Some(now);
         Err(self.empty(units - self.balance, now))
     }
 
@@ -207,7 +208,7 @@ impl Lease {
         let paid = units.min(self.balance);
         self.balance -= paid;
         self.demand.units = self.demand.units.saturating_add(units);
-        self.demand.used_at = now;
+        self.demand.used_at = Some(now);
         if let Some(alone) = &mut self.alone {
             alone.spent = alone.spent.saturating_add(units);
         }
@@ -397,7 +398,7 @@ impl Lease {
     }
 
     fn unused(&self, now: u64) -> u64 {
-        now.saturating_sub(self.demand.used_at)
+        self.demand.used_at.map_or(u64::MAX, |used_at| now.saturating_sub(used_at))
     }
 
     fn is_open(&self) -> bool {

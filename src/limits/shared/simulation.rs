@@ -303,6 +303,15 @@ fn a_quota_is_used_to_the_last_unit_and_never_beyond() {
 }
 
 #[test]
+fn a_lease_that_nobody_uses_asks_for_nothing() {
+    let mut world = World::new(rate(100, 100), 2);
+    world.run(3_000, |_| 0);
+    assert_eq!(world.calls, 0);
+    world.run(1, |_| 1);
+    assert_eq!(world.calls, 2);
+}
+
+#[test]
 fn what_is_idle_is_given_back() {
     let mut world = World::new(quota(1_000), 2);
     world.run(50, |gateway| if gateway == 0 { 1 } else { 0 });

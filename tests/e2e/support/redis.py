@@ -18,9 +18,7 @@ class Redis:
     def __init__(self, directory: Path, *arguments: str, tls: Path | None = None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory, self._tls = directory, tls
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = _free_port()
         listen = ["--port", str(self.port)]
         if tls:
             listen = ["--port", "0", "--tls-port", str(self.port), "--tls-auth-clients", "no"]
@@ -74,6 +72,16 @@ class Redis:
             return plain
         context = ssl.create_default_context(cafile=str(self._tls / "ca.crt"))
         return context.wrap_socket(plain, server_hostname="localhost")
+
+
+def _free_port() -> int:
+    """A port whose neighbour 10,000 further on exists: there the nodes of a cluster talk."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        if port <= 65_535 - 10_000:
+            return port
 
 
 def _packed(*words: str) -> bytes:
