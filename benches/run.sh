@@ -12,8 +12,12 @@ cd "$(dirname "$0")/.."
 venv=target/bench-venv
 out=target/bench
 micro_arguments=()
+journal_arguments=()
 for argument in "$@"; do
-    if [[ $argument == --short ]]; then micro_arguments=(--max-time 0.1); fi
+    if [[ $argument == --short ]]; then
+        micro_arguments=(--max-time 0.1)
+        journal_arguments=(--short)
+    fi
 done
 
 # Envoy, from PyPI, and anew only when the pinned version changed.
@@ -32,12 +36,14 @@ if [[ ! -x $redis ]]; then tests/e2e/redis-server.sh "$redis"; fi
 cargo build --release --locked
 mkdir -p "$out"
 cp target/release/sagegate "$out/sagegate"
-cargo bench --locked --no-run --bench micro --bench proxy
+cargo bench --locked --no-run --bench journal --bench micro --bench proxy
 
 # A thousand connections need more than the 1,024 descriptors that many shells allow.
 if (( $(ulimit -Sn) < 4096 )); then ulimit -Sn 4096; fi
 
 cargo bench --locked --bench micro -- "${micro_arguments[@]}" | tee "$out/micro.txt"
+echo
+cargo bench --locked --bench journal -- "${journal_arguments[@]}" | tee "$out/journal.txt"
 echo
 # The package's own command starts Python first, which would count as Envoy's start.
 envoy=$("$venv/bin/python" -c 'import envoy; print(envoy.__path__[0] + "/_bin/envoy")')

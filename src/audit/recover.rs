@@ -5,7 +5,7 @@
 //! no record, is kept beside it and told of; nothing else is changed.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -101,26 +101,26 @@ fn take_over(chain: &ChainFiles, lock: File) -> io::Result<Recovered> {
 fn set_aside(path: &Path, end: u64) -> io::Result<Option<Gap>> {
     let mut file = OpenOptions::new().read(true).write(true).open(path)?;
     let bytes = file.metadata()?.len().saturating_sub(end);
+    let kept = path.with_extension(TORN);
     if bytes == 0 {
-        return Ok(None);
+        // A start that ended before it could tell: else a later file would hold the last record.
+        let untold = fs::metadata(&kept).map_or(0, |metadata| metadata.len());
+        return Ok((untold > 0).then(|| torn(path, end, untold)));
     }
-    let mut options = OpenOptions::new();
-    let mut beside =
-        options.create(true).append(true).mode(0o600).open(path.with_extension(TORN))?;
+    let mut beside = OpenOptions::new().create(true).append(true).mode(0o600).open(kept)?;
     file.seek(SeekFrom::Start(end))?;
     io::copy(&mut file, &mut beside)?;
     beside.flush()?;
     beside.sync_all()?;
     file.set_len(end)?;
     file.sync_all()?;
-    let name = name(path);
-    tracing::warn!(
-        file = name,
-        offset = end,
-        bytes,
-        "the audit file's end was torn and is set aside"
-    );
-    Ok(Some(Gap { file: name, offset: end, bytes, cause: Cause::Torn }))
+    let gap = torn(path, end, bytes);
+    tracing::warn!(file = gap.file, offset = end, bytes, "an audit file's torn end is set aside");
+    Ok(Some(gap))
+}
+
+fn torn(path: &Path, offset: u64, bytes: u64) -> Gap {
+    Gap { file: name(path), offset, bytes, cause: Cause::Torn }
 }
 
 fn name(path: &Path) -> String {

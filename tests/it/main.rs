@@ -22,6 +22,7 @@ mod authorize;
 mod body;
 mod bounds;
 mod drain;
+mod durable;
 mod forward;
 mod http2;
 mod identity;

@@ -7,6 +7,8 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::task::Waker;
 
+mod fsync;
+
 use super::*;
 use crate::audit::ledger::{Cause, Gap};
 use crate::audit::line::{Line, Link};

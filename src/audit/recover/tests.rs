@@ -107,6 +107,21 @@ async fn a_file_without_a_whole_record_is_emptied_and_the_one_before_goes_on() {
 }
 
 #[tokio::test]
+async fn a_torn_end_is_told_of_though_the_start_that_set_it_aside_ended_before() {
+    let root = tempfile::tempdir().unwrap();
+    run(root.path(), 1).await;
+    let path = files(root.path()).remove(0);
+    OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"met").unwrap();
+    let recovered = recover(root.path()).unwrap();
+    assert_eq!(recovered.gaps.len(), 1);
+    drop(recovered);
+    for told in [1, 1] {
+        run(root.path(), 1).await;
+        assert_eq!(kinds(root.path()).iter().filter(|k| **k == Kind::Gap).count(), told);
+    }
+}
+
+#[tokio::test]
 async fn an_intent_without_an_outcome_is_told_of_once_at_the_next_start() {
     let root = tempfile::tempdir().unwrap();
     let (done, lost) = (Samples::new(), Samples::new());

@@ -1,3 +1,3 @@
 """Every scenario: importing this registers them all."""
 
-from scenarios import clock, credentials, disk, identity_provider, sagemaker  # noqa: F401
+from scenarios import clock, crash, credentials, disk, identity_provider, sagemaker  # noqa: F401

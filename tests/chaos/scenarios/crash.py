@@ -1,0 +1,115 @@
+"""The gateway is killed in the middle of its work, and started again beside what it left."""
+
+import collections
+import contextlib
+import http.client
+import json
+import random
+import subprocess
+import threading
+import time
+from typing import Self
+
+from harness.house import INVOKE, House
+from harness.story import Story, scenario
+from support.gateway import BINARY, Gateway
+from support.process import wait_for
+
+_CALLERS = 8
+
+
+class _Callers:
+    """Callers who remember every answer that they received whole, by its id."""
+
+    def __init__(self, gateway: Gateway, token: str) -> None:
+        self._address, self._headers = gateway.address, {"authorization": f"Bearer {token}"}
+        self._ending = threading.Event()
+        self.answered: list[str] = []
+        self._threads = [threading.Thread(target=self._caller) for _ in range(_CALLERS)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _caller(self) -> None:
+        """Until it is told to end, or its connection breaks with the gateway."""
+        connection = http.client.HTTPConnection(self._address, timeout=10)
+        with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
+            while not self._ending.is_set():
+                connection.request("POST", INVOKE, b"hi", self._headers)
+                response = connection.getresponse()
+                response.read()
+                self.answered.append(response.headers["x-sagegate-request-id"])
+
+
+@scenario("the gateway is killed (SIGKILL) at random moments under load", short=True, takes=(9, 90))
+def killed(story: Story, house: House) -> None:
+    for durability in ("memory", "write", "fsync"):
+        _killed(story, house, durability, 20 if story.long else 3)
+
+
+def _killed(story: Story, house: House, durability: str, times: int) -> None:
+    rotating = {"durability": durability, "rotate_size": "256KiB"}
+    gateway = house.build(house.config(audit=rotating))
+    house.callback(gateway.end)
+    sent, answered = len(house.standin.seen), []
+    token = house.token()
+    for _ in range(times):
+        gateway.start()
+        wait_for("readiness", gateway.ready)
+        with _Callers(gateway, token) as callers:
+            wait_for("answers", lambda callers=callers: len(callers.answered) > 2 * _CALLERS)
+            time.sleep(random.uniform(0, 0.15))
+            gateway.kill()
+        answered += callers.answered
+    story.fault(f"{durability}: killed {times} times, {len(answered)} answers received whole")
+    gateway.start()
+    wait_for("readiness", gateway.ready)
+    assert gateway.end() == 0
+    _account(story, gateway, durability, answered, house.standin.seen[sent:])
+
+
+def _account(story: Story, gateway: Gateway, durability: str, answered: list, seen: list) -> None:
+    records = _records(gateway)
+    of = collections.defaultdict(set)
+    for record in records:
+        if "request" in record["api"]:
+            of[record["metadata"]["event_code"]].add(record["api"]["request"]["uid"])
+    if durability != "memory":
+        lost = set(answered) - of["request"]
+        promise = f"{durability}: every answer that was received whole is on record"
+        story.promise(promise, not lost, f"{len(answered) - len(lost)} of {len(answered)}")
+    if durability == "fsync":
+        calls = {call.request.header("x-amzn-sagemaker-inference-id") for call in seen}
+        story.promise(
+            "fsync: every call that SageMaker saw was on record before",
+            calls and calls <= of["intent"],
+            f"{len(calls & of['intent'])} of {len(calls)}",
+        )
+        open_still = of["intent"] - of["request"] - of["outcome_unknown"]
+        story.promise(
+            "fsync: every intent has an outcome, or is said to have none",
+            not open_still,
+            f"{len(of['outcome_unknown'])} of {len(of['intent'])} unknown",
+        )
+    uids = [record["metadata"]["uid"] for record in records]
+    story.promise(f"{durability}: no id twice", len(uids) == len(set(uids)), f"{len(uids)} records")
+    command = [str(BINARY), "audit", "verify", str(gateway.journal)]
+    verified = subprocess.run(command, capture_output=True, text=True, check=False)
+    torn = len(list(gateway.journal.glob("*.torn")))
+    story.promise(
+        f"{durability}: the chain verifies, each torn end named",
+        verified.returncode == 0 and verified.stdout.count("note: gap:") == torn,
+        f"{verified.stdout.splitlines()[0]}; {torn} torn",
+    )
+
+
+def _records(gateway: Gateway) -> list[dict]:
+    files = sorted(gateway.journal.glob("*.jsonl"))
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
