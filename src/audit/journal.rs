@@ -162,7 +162,7 @@ impl Journal {
         Writer::new(queue, begun.sink, Some(begun.ledger), events)
             .copying(follower)
             .syncing(syncs)
-            .spawn(begun.opening)?;
+            .spawn(&begun.opening)?;
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -252,7 +252,7 @@ fn start_copy(events: &IntCounterVec) -> io::Result<Follower> {
     let limits = Limits { places: usize::MAX, bytes: COPY_BYTES };
     let queue = Arc::new(Queue::new(Durability::Memory, limits));
     let dropped = events.with_label_values(&[sink.name(), "dropped"]);
-    Writer::new(Arc::clone(&queue), sink, None, events).spawn(Vec::new())?;
+    Writer::new(Arc::clone(&queue), sink, None, events).spawn(&[])?;
     Ok(Follower { queue, dropped })
 }
 

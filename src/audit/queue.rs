@@ -99,13 +99,6 @@ pub(super) struct Batch {
     taken: Option<Instant>,
 }
 
-impl Batch {
-    /// Records that wait for nobody, and came by no queue.
-    pub(super) fn of(bytes: Vec<u8>) -> Self {
-        Self { bytes, ..Self::default() }
-    }
-}
-
 /// Why [`take`](Queue::take) came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taken {

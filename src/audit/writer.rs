@@ -101,11 +101,16 @@ impl Writer {
     }
 
     /// Starts the thread, whose first page holds `opening`: records that wait for nobody.
-    pub(super) fn spawn(mut self, opening: Vec<u8>) -> io::Result<()> {
+    pub(super) fn spawn(mut self, opening: &[u8]) -> io::Result<()> {
         let name = format!("audit-{}", self.sink.name());
+        if !opening.is_empty() {
+            self.queue.offer(opening, 0);
+        }
         let run = move || {
             if self.ledger.is_some() {
-                self.keep(&Batch::of(opening), None);
+                let mut batch = Batch::default();
+                self.queue.take(&mut batch, Some(Instant::now()));
+                self.keep(&batch, None);
             }
             self.run();
         };

@@ -358,7 +358,7 @@ fn with_copy(directory: &Path, bytes: usize) -> (Journal, Metrics, SyncSender<io
     let sink = Scripted { answers: receiver, syncs, written, resume, pages: 1, begun: true };
     let events = &metrics.audit_events;
     let queue = Arc::new(Queue::new(Durability::Write, Limits { places: usize::MAX, bytes }));
-    Writer::new(Arc::clone(&queue), Box::new(sink), None, events).spawn(Vec::new()).unwrap();
+    Writer::new(Arc::clone(&queue), Box::new(sink), None, events).spawn(&[]).unwrap();
     let dropped = events.with_label_values(&["scripted", "dropped"]);
     let rotation = Rotation { size: 1 << 20, age: Duration::from_secs(3600) };
     let chain = ChainUid::generate().unwrap();
