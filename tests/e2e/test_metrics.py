@@ -55,6 +55,8 @@ def test_every_promised_metric_is_there(gateway: Gateway, token: str) -> None:
         "sagegate_tokens_total",
         "sagegate_jwks_age_seconds",
         "sagegate_credentials_expiry_seconds",
+        "sagegate_upstream_addresses",
+        "sagegate_upstream_retries_total",
         "sagegate_audit_events_total",
         "sagegate_limit_mode",
         "sagegate_build_info",

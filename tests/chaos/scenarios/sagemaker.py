@@ -50,8 +50,20 @@ def _closed(gateway: Gateway) -> float:
 )
 def sagemaker_moves(story: Story, house: House) -> None:
     one, two, three = sites = _sites(house, 3)
-    _resolve(house, one, two)
+    _resolve(house)
     gateway = _gateway(house, one.port)
+    story.fault("DNS has no answer when the gateway starts")
+    answer = house.ask(gateway)
+    story.answered(f"{answer.status} {answer.code}")
+    _resolve(house, one, two)
+    since = time.monotonic()
+    wait_for("the name to be resolved", lambda: house.ask(gateway).status == 200)
+    story.promise(
+        "without any address calls get 502, until DNS has an answer",
+        answer.status == 502,
+        f"200 after {time.monotonic() - since:.1f} s",
+    )
+    unresolved = gateway.log().count("could not be resolved")
     with house.traffic(gateway, callers=6) as traffic:
         wait_for("traffic", lambda: traffic.count > 100)
         shares = [len(site.calls) for site in sites]
@@ -75,7 +87,8 @@ def sagemaker_moves(story: Story, house: House) -> None:
         story.fault("DNS takes 3 s, then has no answer at all")
         wait_for("slow DNS to pass", lambda: time.monotonic() > since + 1.5)
         _resolve(house)
-        wait_for("DNS to fail", lambda: "could not be resolved" in gateway.log())
+        failed = lambda: gateway.log().count("could not be resolved") > unresolved  # noqa: E731
+        wait_for("DNS to fail", failed)
         wait_for("more traffic", lambda: time.monotonic() > since + 4)
         slow = traffic.percentile(99, since)
         story.promise("nothing waits for DNS", slow < 0.5, f"p99 {slow * 1e3:.0f} ms")
