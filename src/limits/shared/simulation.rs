@@ -460,6 +460,25 @@ fn hungry_gateways_end_with_equal_shares_of_the_slots() {
 }
 
 #[test]
+fn slots_that_nobody_uses_ask_for_nothing_and_those_that_are_held_are_renewed_each_second() {
+    let mut slots = Slots::new(10);
+    assert!((1..200).all(|tick| slots.ask(tick * TICK).is_none()));
+    let (mut store, mut asked) = (Model::default(), 0);
+    for tick in 200..400 {
+        let time = tick * TICK;
+        // Two are open from the start, and nothing else comes.
+        if slots.check(time).is_ok() && tick < 203 {
+            slots.take();
+        }
+        if let Some(ask) = slots.ask(time) {
+            asked += 1;
+            slots.granted(store.slots(0, 10, ask, time), time);
+        }
+    }
+    assert!((9..=14).contains(&asked), "{asked} asks in ten seconds");
+}
+
+#[test]
 fn the_slots_of_a_killed_gateway_return() {
     let (mut store, mut gateways) = (Model::default(), opens(2, 10));
     for step in 1..=1_000_u64 {

@@ -108,7 +108,8 @@ impl Slots {
 
     /// Whether the next requests could find none: time to ask.
     pub(in crate::limits) fn is_low(&self, now: u64) -> bool {
-        let short = self.missed > 0 || self.allowed - self.allowed.min(self.used) <= self.used / 16;
+        let few = self.allowed.saturating_sub(self.used) <= self.used / 16;
+        let short = self.missed > 0 || (self.used > 0 && few);
         !self.asking
             && self.alone.is_none()
             && now >= self.dry_until
