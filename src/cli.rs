@@ -6,9 +6,11 @@ mod audit;
 mod check;
 pub mod demo;
 mod explain;
+mod limits;
 mod load;
 mod policy;
 mod run;
+mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,6 +35,8 @@ enum Command {
     Policy(ConfigFile),
     /// Decide one call as the gateway would, and say why (JSON; exit 0 permit, 3 deny).
     Explain(Box<explain::Question>),
+    /// List the limits, and where each is written.
+    Limits(limits::Question),
     /// Ask the record.
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -60,6 +64,7 @@ impl Cli {
             Command::Check(config) => check::check(&config.path),
             Command::Policy(config) => policy::policy(&config.path),
             Command::Explain(question) => explain::explain(&question),
+            Command::Limits(question) => limits::limits(&question),
             Command::Audit(audit) => audit.execute(),
             Command::Demo(demo) => demo.execute(),
         }

@@ -33,10 +33,10 @@ fn decision_hit(bencher: Bencher<'_, '_>, policies: usize) {
     let policy = policy(policies);
     let (principal, call) = (DESK.principal("decision"), call());
     let now = SystemTime::now();
-    assert!(policy.authorize(Arc::clone(&principal), call.clone(), SOURCE, now).is_ok());
+    assert!(policy.authorize(Arc::clone(&principal), call.clone(), None, SOURCE, now).is_ok());
     bencher
         .with_inputs(|| (Arc::clone(&principal), call.clone()))
-        .bench_values(|(principal, call)| policy.authorize(principal, call, SOURCE, now));
+        .bench_values(|(principal, call)| policy.authorize(principal, call, None, SOURCE, now));
 }
 
 /// DESIGN §13: at most 20 µs with 5,000 policies.
@@ -51,6 +51,7 @@ fn decision_miss(bencher: Bencher<'_, '_>, policies: usize) {
         endpoint: call.endpoint(),
         targets: TargetNames::from(call.targets()),
         source: SOURCE,
+        team: None,
         token_id: principal.token_id(),
         tags: None,
         now: SystemTime::now(),
@@ -76,7 +77,7 @@ fn admission(bencher: Bencher<'_, '_>) {
 }
 
 fn permit(policy: &Policy, principal: &Arc<Principal>) -> Permit {
-    policy.authorize(Arc::clone(principal), call(), SOURCE, SystemTime::now()).unwrap()
+    policy.authorize(Arc::clone(principal), call(), None, SOURCE, SystemTime::now()).unwrap()
 }
 
 /// One role a policy; the caller holds the last five, and the very last lets it in.

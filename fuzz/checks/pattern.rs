@@ -41,6 +41,7 @@ fn permits(policy: &Policy, model: &str) -> bool {
         endpoint: &Endpoint::parse("e").expect("a name"),
         targets: TargetNames { model: Some(model), ..TargetNames::default() },
         source: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        team: None,
         token_id: None,
         tags: None,
         now: UNIX_EPOCH,

@@ -3,7 +3,6 @@
 mod key;
 mod output;
 mod query;
-mod table;
 mod verify;
 
 use std::process::ExitCode;

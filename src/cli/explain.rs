@@ -6,11 +6,13 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde::Serialize;
 
 use super::load::{load, metrics, say, say_error};
 use super::{ConfigFile, USAGE};
+use crate::limits::{Limit, LimitsConfig};
 use crate::names::{Action, Endpoint, Group, Issuer, User};
-use crate::policy::{Query, TargetNames};
+use crate::policy::{Policy, Query, TargetNames, Verdict};
 
 /// Denied, and nothing went wrong.
 const DENIED: u8 = 3;
@@ -56,6 +58,9 @@ pub(super) struct Question {
     /// The caller's address.
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     source_ip: IpAddr,
+    /// As in the header X-Sagegate-Team.
+    #[arg(long, value_name = "NAME")]
+    team: Option<String>,
     /// The token's `jti`.
     #[arg(long)]
     token_id: Option<String>,
@@ -77,7 +82,7 @@ pub(super) fn explain(question: &Question) -> ExitCode {
     }
     question.note_doubled_issuer();
     let verdict = question.put_to(&loaded.policy, &issuer);
-    match serde_json::to_string_pretty(&verdict) {
+    match serde_json::to_string_pretty(&question.answer(&verdict, &loaded.limits)) {
         Ok(json) => say(&json),
         Err(error) => {
             say_error(&error);
@@ -87,7 +92,33 @@ pub(super) fn explain(question: &Question) -> ExitCode {
     if verdict.is_permit() { ExitCode::SUCCESS } else { ExitCode::from(DENIED) }
 }
 
+/// The decision, and the limits that the call would then be held to.
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    verdict: &'a Verdict,
+    limits: Vec<HeldTo<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct HeldTo<'a> {
+    name: &'a str,
+    allows: String,
+    from: String,
+}
+
 impl Question {
+    fn answer<'a>(&'a self, verdict: &'a Verdict, limits: &'a LimitsConfig) -> Answer<'a> {
+        let applying = limits.applying(verdict.team.as_ref(), self.action, &self.endpoint);
+        let held_to = |limit: &'a Limit| HeldTo {
+            name: &limit.name,
+            allows: limit.to_string(),
+            from: limit.origin.to_string(),
+        };
+        let limits = applying.filter(|_| verdict.is_permit()).map(held_to).collect();
+        Answer { verdict, limits }
+    }
+
     /// `access.yaml` spells `issuer/name`, and here the issuer is given once: a name that
     /// repeats it may be meant, and then nothing matches. Keycloak's names can look so.
     fn note_doubled_issuer(&self) {
@@ -99,7 +130,7 @@ impl Question {
         }
     }
 
-    fn put_to(&self, policy: &crate::policy::Policy, issuer: &Issuer) -> crate::policy::Verdict {
+    fn put_to(&self, policy: &Policy, issuer: &Issuer) -> Verdict {
         let tags: BTreeMap<_, _> = self.tags.iter().cloned().collect();
         let groups: Vec<_> = self.groups.iter().map(|group| Group::of(issuer, group)).collect();
         policy.decide(&Query {
@@ -116,6 +147,7 @@ impl Question {
                 output_extension: self.output_extension.as_deref(),
             },
             source: self.source_ip,
+            team: self.team.as_deref(),
             token_id: self.token_id.as_deref(),
             tags: (!tags.is_empty()).then_some(&tags),
             now: SystemTime::now(),

@@ -9,6 +9,7 @@ use crate::telemetry::metrics::Metrics;
 mod access;
 mod files;
 mod gateway;
+mod limits;
 mod properties;
 mod shape;
 mod typed;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{Request, Response, Version};
+use http::{HeaderMap, Request, Response, Version};
 use hyper::body::{Body, Incoming};
 
 use super::body::GatewayBody;
@@ -15,7 +15,7 @@ use super::record::{Desk, Exchange};
 use super::refusal::Refusal;
 use crate::audit::Journal;
 use crate::limits::Admitted;
-use crate::sagemaker::Call;
+use crate::sagemaker::{Call, CallError};
 use crate::server::{Handler, Malformed, Peer};
 use crate::snapshot::Snapshot;
 use crate::telemetry::clock::Clock;
@@ -89,12 +89,13 @@ async fn corridor(
     }
     let call = Call::parse(&head.method, &head.uri, &head.headers)?;
     exchange.parsed(&call);
+    let team = team_named(&head.headers)?;
 
     let principal = snapshot.identity.authenticate(&head.headers).await?;
     exchange.authenticated(&principal);
 
     let (source, now) = (exchange.source(), exchange.arrived());
-    let permit = snapshot.policy.authorize(principal, call, source, now);
+    let permit = snapshot.policy.authorize(principal, call, team, source, now);
     exchange.decided(&permit);
 
     let declared = body.size_hint().exact();
@@ -112,6 +113,21 @@ async fn corridor(
     exchange.sending();
     Ok(snapshot.upstream.send(signed).await?)
 }
+
+/// Which of its teams a caller of several wants charged. It is for the gateway alone, and so
+/// is in no operation's table of headers that go on.
+fn team_named(headers: &HeaderMap) -> Result<Option<&str>, CallError> {
+    let mut named = headers.get_all(TEAM).iter();
+    match (named.next(), named.next()) {
+        (None, _) => Ok(None),
+        (Some(name), None) => str::from_utf8(name.as_bytes())
+            .map(Some)
+            .map_err(|_| CallError::Header { header: TEAM, rule: "the name of a team" }),
+        (Some(_), Some(_)) => Err(CallError::Doubled(TEAM)),
+    }
+}
+
+const TEAM: &str = "x-sagegate-team";
 
 /// Reads the body only now that the call is admitted.
 async fn payload(

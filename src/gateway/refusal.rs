@@ -239,6 +239,9 @@ fn denied(denial: &Denial) -> String {
         DenialReason::Revoked => {
             "this user or token was revoked; ask your platform team".to_owned()
         }
+        DenialReason::NotInTeam => {
+            "name a team of yours in X-Sagegate-Team, or none to be charged to the first".to_owned()
+        }
         DenialReason::NoPermit | DenialReason::Forbidden | DenialReason::PolicyError => {
             // Not whether the endpoint exists, nor what would be permitted.
             let action = denial.call().action();
@@ -253,6 +256,7 @@ fn reason(denial: &Denial) -> &'static str {
         DenialReason::NoPermit => "no policy permits it",
         DenialReason::Forbidden => "a policy forbids it",
         DenialReason::PolicyError => "a policy failed to evaluate, and an error denies",
+        DenialReason::NotInTeam => "the team named is none of the caller's",
     }
 }
 

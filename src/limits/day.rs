@@ -136,3 +136,115 @@ impl Count for Used {
 
     fn carry_over(&mut self, _: &Calendar, _: &Calendar, _: Now) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil;
+    use jiff::tz::TimeZoneDatabase;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn zone(name: &str) -> TimeZone {
+        TimeZoneDatabase::bundled().get(name).unwrap()
+    }
+
+    /// A quota, and what is used of it by one key.
+    struct Days(Calendar, Used);
+
+    fn days(quota: u64, name: &str) -> Days {
+        let calendar = Calendar::new(NonZeroU64::new(quota).unwrap(), zone(name));
+        let used = Used::fresh(&calendar, None);
+        Days(calendar, used)
+    }
+
+    impl Days {
+        fn take(&mut self, wall: SystemTime) -> Result<Place, u64> {
+            let now = Now { mono: 0, wall };
+            Used::advance(&mut self.0, now);
+            self.1.check(&self.0, 1, now)?;
+            Ok(self.1.take(&self.0, 1, now))
+        }
+    }
+
+    fn midnight(date: civil::Date, name: &str) -> SystemTime {
+        date.to_zoned(zone(name)).unwrap().timestamp().into()
+    }
+
+    #[test]
+    fn a_day_is_as_long_as_its_zone_says() {
+        for (date, name, hours) in [
+            (civil::date(2026, 3, 29), "Europe/Berlin", 23),
+            (civil::date(2026, 10, 25), "Europe/Berlin", 25),
+            (civil::date(2026, 11, 23), "Europe/Berlin", 24),
+            // Clocks there skip midnight itself.
+            (civil::date(2018, 11, 4), "America/Sao_Paulo", 23),
+            (civil::date(2026, 3, 29), "UTC", 24),
+        ] {
+            let begin = midnight(date, name);
+            let mut days = days(2, name);
+            assert!(days.take(begin).is_ok() && days.take(begin).is_ok());
+            let wait = days.take(begin).unwrap_err();
+            assert_eq!(Duration::from_nanos(wait), hours * HOUR, "{name}");
+            let last = hours * HOUR - Duration::from_nanos(1);
+            assert_eq!(days.take(begin + last).unwrap_err(), 1, "{date} {name}");
+            assert!(days.take(begin + hours * HOUR).is_ok(), "{date} {name}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_mints_nothing() {
+        let begin = midnight(civil::date(2026, 11, 23), "UTC");
+        for back in [Duration::from_nanos(1), HOUR, 40 * HOUR, 9_000 * HOUR] {
+            let mut days = days(2, "UTC");
+            assert!(days.take(begin).is_ok() && days.take(begin).is_ok());
+            assert!(days.take(begin - back).is_err(), "{back:?}");
+        }
+        // And one that was far ahead does not hold the count there for ever.
+        let mut days = days(2, "UTC");
+        assert!(days.take(begin + 9_000 * HOUR).is_ok() && days.take(begin).is_ok());
+        assert_eq!(Duration::from_nanos(days.take(begin).unwrap_err()), 24 * HOUR);
+        assert!(days.take(begin + 24 * HOUR).is_ok());
+    }
+
+    #[test]
+    fn what_was_taken_yesterday_is_not_given_back_today() {
+        let begin = midnight(civil::date(2026, 11, 23), "UTC");
+        let mut days = days(1, "UTC");
+        let place = days.take(begin).unwrap();
+        assert!(days.take(begin + 24 * HOUR).is_ok());
+        let now = Now { mono: 0, wall: begin + 24 * HOUR };
+        days.1.give_back(&days.0, place, now);
+        assert!(days.take(begin + 24 * HOUR).is_err());
+        let place = days.take(begin + 48 * HOUR).unwrap();
+        days.1.give_back(&days.0, place, now);
+        assert!(days.take(begin + 48 * HOUR).is_ok(), "today's is");
+    }
+
+    proptest! {
+        /// Counted by the calendar itself, over the ends of summer and winter time.
+        #[test]
+        fn no_calendar_day_holds_more_than_its_quota_nor_less_than_was_asked(
+            quota in 1_u64..9,
+            name in prop::sample::select(vec!["Europe/Berlin", "America/New_York", "UTC"]),
+            month in prop::sample::select(vec![3_i8, 10, 11]),
+            waits in prop::collection::vec(0_u64..14_400, 1..400),
+        ) {
+            let mut days = days(quota, name);
+            let mut now = midnight(civil::date(2026, month, 1), name);
+            let mut asked = std::collections::BTreeMap::<civil::Date, (u64, u64)>::new();
+            for wait in waits {
+                now += Duration::from_secs(wait);
+                let today = Timestamp::try_from(now).unwrap().to_zoned(zone(name)).date();
+                let (all, admitted) = asked.entry(today).or_default();
+                *all += 1;
+                *admitted += u64::from(days.take(now).is_ok());
+            }
+            for (all, admitted) in asked.into_values() {
+                prop_assert_eq!(admitted, all.min(quota));
+            }
+        }
+    }
+}

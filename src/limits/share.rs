@@ -145,8 +145,9 @@ impl Share {
     pub(super) fn headers(&self, taken: &Taken) -> Option<(HeaderValue, HeaderValue)> {
         let (tightest, standing) = taken.tightest?;
         let tightest = self.entries.get(tightest)?;
-        let taken = || taken.grips.iter().filter_map(|grip| self.entries.get(grip.entry));
-        let policy = self.policy.clone().unwrap_or_else(|| policy(taken()));
+        let took = |at: usize| taken.grips.iter().any(|grip| grip.entry == at);
+        let held_to = self.entries.iter().enumerate().filter(|(at, _)| took(*at));
+        let policy = self.policy.clone().unwrap_or_else(|| policy(held_to.map(|(_, one)| one)));
         Some((policy, headers::current(&tightest.limit, standing)))
     }
 

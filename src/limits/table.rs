@@ -14,9 +14,9 @@ use super::count::{Count, Now, Place, Standing};
 
 /// Keys with a count of their own, per limit: some 10 MiB at worst.
 const MOST_KEYS: usize = 65_536;
-/// Counts that a new key looks at for idle ones to drop: more than one, so that the idle
-/// never outnumber the others for long.
-const SWEEP: usize = 2;
+/// Counts that a new key looks at for idle ones to drop. With a drop comes a look at the one
+/// that was moved into its place, so this is two drops: the idle become fewer, not as many.
+const SWEEP: usize = 4;
 /// The same when there is no room.
 const SWEEP_WHEN_FULL: usize = 64;
 
@@ -167,5 +167,90 @@ impl<C: Count> Ledger for Table<C> {
         if let Some(count) = count {
             count.give_back(&self.terms, place, now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::{NonZeroU32, NonZeroU64};
+    use std::time::SystemTime;
+
+    use super::super::bucket::{Bucket, Rate};
+    use super::super::limit::Period;
+    use super::super::open::Open;
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn at(mono: u64) -> Now {
+        Now { mono, wall: SystemTime::UNIX_EPOCH }
+    }
+
+    /// One a second, one at once, for at most `most` keys.
+    fn rates(most: usize) -> Table<Bucket> {
+        let rate = Rate::new(NonZeroU64::MIN, Period::Second, NonZeroU64::MIN);
+        Table { most, ..Table::new(rate, true) }
+    }
+
+    fn take<C: Count>(table: &mut Table<C>, key: &str, now: u64) -> Option<(Key, Place)> {
+        let key = Arc::from(key);
+        let spot = table.find(Some(&key), at(now));
+        table.check(spot, Some(&key), 1, at(now)).ok()?;
+        let (key, place, _) = table.take(spot, Some(&key), 1, at(now));
+        Some((key, place))
+    }
+
+    fn len<C: Count>(table: &Table<C>) -> usize {
+        table.keyed.as_ref().unwrap().len()
+    }
+
+    #[test]
+    fn idle_keys_are_dropped_as_new_ones_come() {
+        let mut table = rates(MOST_KEYS);
+        for n in 0..10_000 {
+            // Ten a second: each is idle a second later.
+            assert!(take(&mut table, &format!("user-{n}"), n * SECOND / 10).is_some());
+            assert!(len(&table) <= 64, "{}", len(&table));
+        }
+    }
+
+    #[test]
+    fn what_a_refused_call_asked_about_is_not_kept() {
+        let mut table = rates(MOST_KEYS);
+        for n in 0..100 {
+            let key = Arc::from(format!("user-{n}"));
+            let spot = table.find(Some(&key), at(SECOND));
+            assert!(table.check(spot, Some(&key), 1, at(SECOND)).is_ok());
+        }
+        assert_eq!(len(&table), 0);
+    }
+
+    #[test]
+    fn keys_past_the_bound_share_one_count_and_have_their_own_again_later() {
+        let mut table = rates(3);
+        for key in ["a", "b", "c", "d"] {
+            assert!(take(&mut table, key, SECOND).is_some(), "{key}");
+        }
+        assert_eq!(len(&table), 3);
+        assert!(take(&mut table, "e", SECOND).is_none(), "`d` had what they share");
+        assert!(take(&mut table, "a", SECOND).is_none(), "nobody is forgotten for another");
+        for key in ["d", "e"] {
+            assert!(take(&mut table, key, 2 * SECOND).is_some(), "{key}");
+        }
+        assert!(len(&table) <= 3);
+    }
+
+    #[test]
+    fn a_slot_of_the_shared_count_goes_back_there_though_there_is_room_by_then() {
+        let mut table = Table { most: 1, ..Table::<Open>::new(NonZeroU32::MIN, true) };
+        let (own, place) = take(&mut table, "a", 0).unwrap();
+        let (shared, place_shared) = take(&mut table, "b", 0).unwrap();
+        assert_eq!((own.as_deref(), shared.as_deref()), (Some("a"), None));
+        table.give_back(own.as_ref(), place, at(0));
+        let (own, _) = take(&mut table, "b", 0).unwrap();
+        assert_eq!(own.as_deref(), Some("b"));
+        table.give_back(shared.as_ref(), place_shared, at(0));
+        assert!(take(&mut table, "b", 0).is_none(), "its own slot is still held");
+        assert!(take(&mut table, "c", 0).is_some(), "the shared one is free");
     }
 }

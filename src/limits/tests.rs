@@ -1,12 +1,11 @@
 //! The room as its callers see it: permits in, answers out, time given.
 
+mod laws;
+
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use proptest::prelude::*;
 
 use super::*;
 use crate::identity::Principal;
@@ -15,6 +14,7 @@ use crate::policy::{Pattern, Permit};
 use crate::sagemaker::Call;
 use crate::telemetry::clock::Clock;
 use crate::telemetry::metrics::Metrics;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 fn limit(measure: Measure) -> Limit {
     Limit {
@@ -446,37 +446,4 @@ fn names_are_single_within_their_scope_and_say_what_is_meant() {
     assert_eq!(texts[0], "5 requests per minute with a burst of 9");
     assert_eq!(texts[2], "3MiB of request bodies a day (UTC), per user");
     assert_eq!(texts[3], "60 seconds of inference per hour");
-}
-
-proptest! {
-    /// Against a twin that is only asked what it would surely admit: if a refusal took
-    /// anything from any limit, the two would part.
-    #[test]
-    fn a_request_takes_from_all_limits_or_from_none(
-        steps in prop::collection::vec((0_u64..400, 0_usize..4, 0_u64..9, any::<bool>()), 0..60),
-        (fast, slow, most) in (1_u64..6, 1_u64..6, 1_u32..4),
-    ) {
-        let of = [
-            requests(3, fast),
-            per(Per::User, requests(2, slow)),
-            concurrency(most),
-            rate(Unit::BodyBytes, 20, Period::Second, 20),
-            day(Unit::Requests, 40, "UTC"),
-        ];
-        let (asked, alone) = (limits(&of), of.map(|limit| limits(&[limit])));
-        let (test, mut now, mut held) = (Test::begin(), START, Vec::new());
-        for (millis, finished, body, sent) in steps {
-            now += Duration::from_millis(millis);
-            held.truncate(held.len().saturating_sub(finished));
-            let (now, who) = (test.at(now), Who { body: Some(body), ..FRAUD });
-            let fits = alone.iter().all(|one| one.ask(who, now).is_ok());
-            let answer = asked.ask(who, now);
-            prop_assert_eq!(answer.is_ok(), fits);
-            if let Ok(admitted) = answer && sent {
-                admitted.sent(now.instant);
-                let singly: Vec<_> = alone.iter().map(|one| one.send(who, now).unwrap()).collect();
-                held.push((admitted, singly));
-            }
-        }
-    }
 }

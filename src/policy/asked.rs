@@ -26,6 +26,8 @@ pub(super) struct Asked<'a> {
     /// In lower case.
     pub(super) endpoint: Cow<'a, str>,
     pub(super) user: Option<Cow<'a, str>>,
+    /// Which of the standing's teams is charged; 0 if no policy reads it.
+    pub(super) team: usize,
     /// An IPv4 address that came as IPv6 (`::ffff:10.0.0.1`) is the IPv4 address.
     pub(super) source: Option<IpAddr>,
     /// The targets that the request names and the policies read, in the order of [`TARGETS`].
@@ -35,12 +37,18 @@ pub(super) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    pub(super) fn new(standing: u64, query: &Query<'a>, footprint: &Footprint) -> Self {
+    pub(super) fn new(
+        standing: u64,
+        team: usize,
+        query: &Query<'a>,
+        footprint: &Footprint,
+    ) -> Self {
         Self {
             standing,
             action: query.action,
             endpoint: Cow::Borrowed(query.endpoint.folded()),
             user: footprint.reads(Input::User).then(|| Cow::Borrowed(query.user.as_str())),
+            team: if footprint.reads(Input::Team) { team } else { 0 },
             source: footprint.reads(Input::SourceIp).then(|| query.source.to_canonical()),
             targets: seen(&query.targets, footprint),
             now: footprint.reads(Input::Now).then_some(query.now),
@@ -60,6 +68,7 @@ impl Asked<'_> {
             action: self.action,
             endpoint: owned(&self.endpoint),
             user: self.user.as_ref().map(owned),
+            team: self.team,
             source: self.source,
             targets: self.targets.each_ref().map(|target| target.as_ref().map(owned)),
             now: None,
@@ -75,6 +84,9 @@ impl Hash for Asked<'_> {
         self.endpoint.hash(state);
         if let Some(user) = &self.user {
             (b'u', user).hash(state);
+        }
+        if self.team > 0 {
+            (b't', self.team).hash(state);
         }
         if let Some(source) = &self.source {
             (b's', source).hash(state);

@@ -28,6 +28,8 @@ use crate::sagemaker::Call;
 
 /// What decides in place of a policy when the user or the token is revoked.
 const REVOKED: &str = "revoked";
+/// The same when it names a team that is not the caller's.
+const NOT_IN_TEAM: &str = "team";
 
 /// Everything that decides, compiled and immutable; see [`Policy::compile`].
 ///
@@ -51,7 +53,8 @@ pub struct Policy {
 
 impl Policy {
     /// The authorize stage: the principal's call becomes a permit, or a denial with its
-    /// grounds. `now` matters only if a policy reads the time.
+    /// grounds. `team` is the one that the caller wants charged. `now` matters only if a
+    /// policy reads the time.
     ///
     /// # Errors
     /// The [`Denial`] for the refusal table and the record.
@@ -59,6 +62,7 @@ impl Policy {
         &self,
         principal: Arc<Principal>,
         call: Call,
+        team: Option<&str>,
         source: IpAddr,
         now: SystemTime,
     ) -> Result<Permit, Denial> {
@@ -69,6 +73,7 @@ impl Policy {
             endpoint: call.endpoint(),
             targets: call.targets().into(),
             source,
+            team,
             token_id: principal.token_id(),
             tags: None,
             now,
@@ -86,8 +91,10 @@ impl Policy {
         if self.is_revoked(query) {
             return self.revoked(&standing);
         }
-        let asked = Asked::new(standing.id, query, &self.footprint);
-        self.evaluate(&standing, &asked, query.tags)
+        let Some(team) = standing.charged(query.team) else { return self.not_in_team(&standing) };
+        let asked = Asked::new(standing.id, team, query, &self.footprint);
+        let verdict = self.evaluate(&standing, &asked, query.tags);
+        Verdict { team: standing.teams.get(team).cloned(), ..verdict }
     }
 
     /// What the loaded policies read, and so what the cache's key holds.
@@ -116,8 +123,17 @@ impl Policy {
         if self.is_revoked(query) {
             return self.decisions.count(Arc::new(self.revoked(&standing)), Use::Uncached);
         }
-        let asked = Asked::new(standing.id, query, &self.footprint);
-        self.decisions.recall(&asked, || self.evaluate(&standing, &asked, None))
+        let Some(team) = standing.charged(query.team) else {
+            return self.decisions.count(Arc::new(self.not_in_team(&standing)), Use::Uncached);
+        };
+        let asked = Asked::new(standing.id, team, query, &self.footprint);
+        let verdict = self.decisions.recall(&asked, || self.evaluate(&standing, &asked, None));
+        if asked.team == team {
+            return verdict;
+        }
+        // No policy reads the team, so the cached verdict is the same for all of them.
+        let team = standing.teams.get(team).cloned();
+        Arc::new(Verdict { team, ..Verdict::clone(&verdict) })
     }
 
     fn is_revoked(&self, query: &Query<'_>) -> bool {
@@ -127,7 +143,14 @@ impl Policy {
 
     fn revoked(&self, standing: &Standing) -> Verdict {
         let outcome = Outcome::Deny(DenialReason::Revoked);
-        self.verdict(standing, outcome, [REVOKED.into()].into(), [].into())
+        self.verdict(standing, 0, outcome, [REVOKED.into()].into(), [].into())
+    }
+
+    /// On record without the team, which is anything that a caller may write.
+    fn not_in_team(&self, standing: &Standing) -> Verdict {
+        let outcome = Outcome::Deny(DenialReason::NotInTeam);
+        let nobodys = usize::MAX;
+        self.verdict(standing, nobodys, outcome, [NOT_IN_TEAM.into()].into(), [].into())
     }
 
     fn evaluate(
@@ -137,28 +160,29 @@ impl Policy {
         tags: Option<&BTreeMap<String, String>>,
     ) -> Verdict {
         match self.ask_cedar(standing, asked, tags) {
-            Some(response) => self.read(standing, &response),
+            Some(response) => self.read(standing, asked.team, &response),
             // Names and values that Cedar will not take cannot come through the parser; if
             // they do, nothing was decided, and that denies.
             None => {
                 let outcome = Outcome::Deny(DenialReason::PolicyError);
-                self.verdict(standing, outcome, [].into(), ["request".into()].into())
+                self.verdict(standing, asked.team, outcome, [].into(), ["request".into()].into())
             }
         }
     }
 
-    fn read(&self, standing: &Standing, response: &Response) -> Verdict {
+    fn read(&self, standing: &Standing, team: usize, response: &Response) -> Verdict {
         let mut policies: Vec<_> = response.diagnostics().reason().map(|id| self.id(id)).collect();
         let mut errors: Vec<_> = response.diagnostics().errors().map(|e| self.erred(e)).collect();
         policies.sort();
         errors.sort();
         let outcome = outcome(response.decision(), !policies.is_empty(), !errors.is_empty());
-        self.verdict(standing, outcome, policies.into(), errors.into())
+        self.verdict(standing, team, outcome, policies.into(), errors.into())
     }
 
     fn verdict(
         &self,
         standing: &Standing,
+        team: usize,
         outcome: Outcome,
         policies: Arc<[Arc<str>]>,
         errors: Arc<[Arc<str>]>,
@@ -166,7 +190,7 @@ impl Policy {
         let roles: Arc<[Role]> = Arc::clone(&standing.roles);
         let policy_version = Arc::clone(&self.version);
         let grounds = Grounds { policies, errors, roles, policy_version };
-        Verdict { outcome, team: standing.team.clone(), grounds }
+        Verdict { outcome, team: standing.teams.get(team).cloned(), grounds }
     }
 
     fn erred(&self, error: &AuthorizationError) -> Arc<str> {
@@ -254,7 +278,7 @@ fn context(
     asked: &Asked<'_>,
     footprint: &Footprint,
 ) -> Vec<(String, RestrictedExpression)> {
-    let team = standing.team.as_ref().filter(|_| footprint.reads(Input::Team));
+    let team = standing.teams.get(asked.team).filter(|_| footprint.reads(Input::Team));
     let team = team.map(|team| (Input::Team, string(team.as_str())));
     let source =
         asked.source.map(|ip| (Input::SourceIp, RestrictedExpression::new_ip(ip.to_string())));

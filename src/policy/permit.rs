@@ -44,7 +44,7 @@ impl Permit {
         self.source
     }
 
-    /// The team that the call is charged to: the first of the caller's, in file order.
+    /// The team that the call is charged to.
     pub fn team(&self) -> Option<&Team> {
         self.verdict.team.as_ref()
     }
@@ -69,6 +69,8 @@ pub enum DenialReason {
     Forbidden,
     /// A policy failed to evaluate, and an error denies.
     PolicyError,
+    /// The caller named a team that it does not belong to.
+    NotInTeam,
 }
 
 impl DenialReason {
@@ -79,6 +81,7 @@ impl DenialReason {
             Self::NoPermit => "no_permit",
             Self::Forbidden => "forbidden",
             Self::PolicyError => "policy_error",
+            Self::NotInTeam => "not_in_team",
         }
     }
 }

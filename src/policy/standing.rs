@@ -32,8 +32,8 @@ pub(super) struct Standing {
     /// Never given twice within one compiled policy.
     pub(super) id: u64,
     pub(super) roles: Arc<[Role]>,
-    /// The first of the caller's teams, in file order.
-    pub(super) team: Option<Team>,
+    /// The caller's teams, in file order.
+    pub(super) teams: Box<[Team]>,
     /// The user, if a policy names it.
     pub(super) user: Option<User>,
     /// What the principal is `in`.
@@ -78,6 +78,15 @@ struct Membership {
 struct Caller {
     digest: [u8; 16],
     user: Option<User>,
+}
+
+impl Standing {
+    /// Which of the teams a call is charged to: the one that it names, or else the first.
+    /// `None` if it names another.
+    pub(super) fn charged(&self, named: Option<&str>) -> Option<usize> {
+        let Some(named) = named else { return Some(0) };
+        self.teams.iter().position(|team| team.as_str() == named)
+    }
 }
 
 impl Directory {
@@ -197,7 +206,7 @@ impl Directory {
         Standing {
             id: self.next.fetch_add(1, Ordering::Relaxed),
             slices: slicer.slices(parents.iter().chain(user.as_ref())),
-            team: teams().next().cloned(),
+            teams: teams().cloned().collect(),
             user: membership.user.clone(),
             roles,
             parents,

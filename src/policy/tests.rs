@@ -33,6 +33,8 @@ struct Asking {
     targets: BTreeMap<String, String>,
     source: Option<IpAddr>,
     token: String,
+    /// The team to be charged.
+    team: Option<String>,
     hour: u64,
 }
 
@@ -76,6 +78,7 @@ impl Asking {
                 output_extension: output,
             },
             source: self.source(),
+            team: self.team.as_deref(),
             token_id: Some(&self.token),
             tags: None,
             now: self.now(),

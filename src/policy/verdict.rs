@@ -21,6 +21,8 @@ pub struct Query<'a> {
     pub endpoint: &'a Endpoint,
     pub targets: TargetNames<'a>,
     pub source: IpAddr,
+    /// The team that the caller wants the call charged to.
+    pub team: Option<&'a str>,
     /// The token's `jti`, for revocation.
     pub token_id: Option<&'a str>,
     /// Tags to decide by instead of the endpoint's own (`explain --tag`).
@@ -65,7 +67,8 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     pub outcome: Outcome,
-    /// The team that the call is charged to: the first of the caller's, in file order.
+    /// The team that the call is charged to: the one that the caller named, or the first of
+    /// its teams, in file order.
     pub team: Option<Team>,
     pub grounds: Grounds,
 }

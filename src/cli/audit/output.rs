@@ -6,8 +6,8 @@ use std::io::{self, BufWriter, Write};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::table::{Align, Table};
 use crate::audit::query::{Entry, Group, Key, Summary};
+use crate::cli::table::{Align, Table};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {

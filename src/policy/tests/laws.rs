@@ -5,17 +5,18 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::super::{DenialReason, Outcome, Policy, Verdict};
+use super::super::{DenialReason, Outcome, Policy, TeamMembers, Verdict};
 use super::reference::Reference;
 use super::world::{World, asking, rule, world};
 use super::{Asking, When, compile, file, role, rule as one_rule};
-use crate::names::Role;
+use crate::names::{Group, Role, Team};
 
 /// The decision of the corridor's stage, cache and all.
 fn enforced(policy: &Policy, asking: &Asking) -> Option<Verdict> {
     let call = asking.call().filter(|_| asking.token == "jti-1")?;
     let principal = asking.principal();
-    let got = policy.authorize(principal, call, asking.source(), asking.now());
+    let got =
+        policy.authorize(principal, call, asking.team.as_deref(), asking.source(), asking.now());
     Some(match got {
         Ok(permit) => Verdict::clone(&permit.verdict),
         Err(denial) => {
@@ -64,7 +65,12 @@ proptest! {
         let everyone = "permit (principal, action, resource);\n";
         world.files.push(super::PolicyFile { name: "all".into(), text: everyone.into() });
         let before = fresh(&world, &asking).outcome;
-        let refused = matches!(before, Outcome::Deny(DenialReason::PolicyError | DenialReason::Revoked));
+        let refused = matches!(
+            before,
+            Outcome::Deny(
+                DenialReason::PolicyError | DenialReason::Revoked | DenialReason::NotInTeam
+            )
+        );
         let nobody = "forbid (principal, action, resource);\n";
         world.files.push(super::PolicyFile { name: "none".into(), text: nobody.into() });
         let after = fresh(&world, &asking).outcome;
@@ -114,7 +120,8 @@ proptest! {
         let broken = format!("{effect} (principal, action, resource) when {{ 9223372036854775807 + 1 > 0 }};");
         world.files.push(super::PolicyFile { name: "broken".into(), text: format!("{everyone}\n{broken}") });
         let verdict = fresh(&world, &asking);
-        if verdict.outcome != Outcome::Deny(DenialReason::Revoked) {
+        let before = [DenialReason::Revoked, DenialReason::NotInTeam].map(Outcome::Deny);
+        if !before.contains(&verdict.outcome) {
             prop_assert_eq!(verdict.outcome, Outcome::Deny(DenialReason::PolicyError));
             prop_assert!(verdict.grounds.errors.contains(&Arc::from("broken#1")));
         }
@@ -126,7 +133,7 @@ fn the_worlds_are_neither_all_permitted_nor_all_refused() {
     use proptest::strategy::ValueTree;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut seen: Vec<Outcome> = Vec::new();
-    for _ in 0..60 {
+    for _ in 0..240 {
         let world = world().new_tree(&mut runner).unwrap().current();
         let policy = compile(&world.access, &world.files);
         for _ in 0..10 {
@@ -136,7 +143,13 @@ fn the_worlds_are_neither_all_permitted_nor_all_refused() {
     }
     let share = |outcome| seen.iter().filter(|o| **o == outcome).count();
     assert!(share(Outcome::Permit) > 60, "{} permits", share(Outcome::Permit));
-    for reason in [DenialReason::NoPermit, DenialReason::Forbidden, DenialReason::PolicyError] {
+    let reasons = [
+        DenialReason::NoPermit,
+        DenialReason::Forbidden,
+        DenialReason::PolicyError,
+        DenialReason::NotInTeam,
+    ];
+    for reason in reasons {
         assert!(share(Outcome::Deny(reason)) > 5, "{reason:?}");
     }
 }
@@ -150,7 +163,7 @@ fn a_decision_that_reads_the_time_follows_it_and_others_are_cached() {
         ..super::Access::default()
     };
     access.bindings.push(super::super::Binding {
-        groups: vec![crate::names::Group::new("corp/g")],
+        groups: vec![Group::new("corp/g")],
         users: vec![],
         roles: vec![Role::new("r")],
     });
@@ -175,5 +188,49 @@ fn a_decision_that_reads_the_time_follows_it_and_others_are_cached() {
             let expected = cache.iter().filter(|c| **c == used).count() as u64;
             assert_eq!(counted("permit", used) + counted("deny", used), expected, "{used}");
         }
+    }
+}
+
+#[test]
+fn a_call_is_charged_to_the_team_it_names_and_the_others_decision_is_reused_unless_read() {
+    let reads = r#"forbid (principal, action, resource) when { context has team && context.team == "t2" };"#;
+    let mut access = super::Access {
+        roles: vec![role("r", vec![one_rule(&[], &[], When::default())], vec![])],
+        ..super::Access::default()
+    };
+    let groups = vec![Group::new("corp/g")];
+    access.bindings.push(super::super::Binding {
+        groups: groups.clone(),
+        users: vec![],
+        roles: vec![Role::new("r")],
+    });
+    access.teams = ["t1", "t2"]
+        .map(|name| TeamMembers { name: Team::new(name), groups: groups.clone(), users: vec![] })
+        .into();
+    let asking = |team: Option<&str>| Asking {
+        user: "corp/u".into(),
+        groups: vec!["corp/g".into()],
+        endpoint: "e".into(),
+        token: "jti-1".into(),
+        team: team.map(str::to_owned),
+        ..Asking::default()
+    };
+    for (files, second, misses) in [(vec![], true, 1), (vec![file(reads)], false, 2)] {
+        let metrics = super::Metrics::new().unwrap();
+        let policy = Policy::compile(access.clone(), &files, &metrics).unwrap();
+        for (named, charged, permitted) in [
+            (None, Some("t1"), true),
+            (Some("t1"), Some("t1"), true),
+            (Some("t2"), Some("t2"), second),
+            (Some("t3"), None, false),
+            (Some("T1"), None, false),
+            (Some(""), None, false),
+        ] {
+            let verdict = enforced(&policy, &asking(named)).unwrap();
+            assert_eq!(verdict.team.as_ref().map(Team::as_str), charged, "{named:?}");
+            assert_eq!(verdict.is_permit(), permitted, "{named:?}");
+        }
+        let missed = |result| metrics.decisions.with_label_values(&[result, "miss"]).get();
+        assert_eq!(missed("permit") + missed("deny"), misses);
     }
 }

@@ -33,6 +33,12 @@ impl Reference {
         if token || revoked.users.contains(query.user) {
             return (Outcome::Deny(DenialReason::Revoked), vec!["revoked".into()]);
         }
+        let mut teams = self.access.teams.iter();
+        let own =
+            |name| teams.any(|t| t.name.as_str() == name && member(&t.groups, &t.users, query));
+        if !query.team.is_none_or(own) {
+            return (Outcome::Deny(DenialReason::NotInTeam), vec!["team".into()]);
+        }
         let request = request(&self.access, query, &self.words);
         let entities = entities(&self.access, query, &self.words);
         let response = Authorizer::new().is_authorized(&request, &self.policies, &entities);
@@ -60,7 +66,9 @@ fn request(access: &Access, query: &Query<'_>, words: &Words) -> Request {
     let lower = |text: Option<&str>| text.map(str::to_lowercase);
     let same = |text: Option<&str>| text.map(str::to_owned);
     let targets = query.targets;
-    let team = access.teams.iter().find(|team| member(&team.groups, &team.users, query));
+    let named = |name: &str| query.team.is_none_or(|named| named == name);
+    let mut teams = access.teams.iter().filter(|team| named(team.name.as_str()));
+    let team = teams.find(|team| member(&team.groups, &team.users, query));
     let optional = [
         ("target_variant", lower(targets.variant)),
         ("target_model", same(targets.model)),

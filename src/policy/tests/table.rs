@@ -48,8 +48,13 @@ fn every_row_of_the_page_is_answered_as_it_says() {
         assert_eq!(got, expected, "{row:?}");
         let Some(call) = asking.call().filter(|_| asking.token == "jti-1") else { continue };
         for use_of_cache in ["miss or hit", "hit"] {
-            let got =
-                policy.authorize(asking.principal(), call.clone(), asking.source(), asking.now());
+            let got = policy.authorize(
+                asking.principal(),
+                call.clone(),
+                None,
+                asking.source(),
+                asking.now(),
+            );
             let grounds = match &got {
                 Ok(permit) => permit.grounds(),
                 Err(denial) => denial.grounds(),
@@ -116,6 +121,7 @@ fn read(row: &[String]) -> (Asking, (String, String)) {
         endpoint: endpoint.clone(),
         targets: naming.split_whitespace().filter_map(target).collect(),
         source: Some(from.parse().unwrap()),
+        team: None,
         hour: 0,
     };
     (asking, (answer.clone(), by.replace('`', "")))

@@ -149,9 +149,10 @@ fn when() -> impl Strategy<Value = When> {
 pub(super) fn asking() -> impl Strategy<Value = Asking> {
     let who = (select(&USERS[..]), btree_set(select(&GROUPS[..]), 0..3));
     let what = (select(&Action::ALL[..]), select(&ENDPOINTS[..]), targets());
-    let how = (select(&SOURCES[..]), select(&["jti-1", "jti-1", "stolen"][..]), 0..24u64);
-    (who, what, how).prop_map(|((user, groups), (action, endpoint, targets), (ip, token, hour))| {
-        Asking {
+    let team = option::weighted(0.1, select(&["t0", "t1", "t2"][..]));
+    let how = (select(&SOURCES[..]), select(&["jti-1", "jti-1", "stolen"][..]), team, 0..24u64);
+    (who, what, how).prop_map(
+        |((user, groups), (action, endpoint, targets), (ip, token, team, hour))| Asking {
             user: user.to_owned(),
             groups: groups.into_iter().map(str::to_owned).collect(),
             action: Some(action),
@@ -159,9 +160,10 @@ pub(super) fn asking() -> impl Strategy<Value = Asking> {
             targets: taken(action, targets),
             source: Some(ip.parse().unwrap()),
             token: token.to_owned(),
+            team: team.map(str::to_owned),
             hour,
-        }
-    })
+        },
+    )
 }
 
 fn targets() -> impl Strategy<Value = [Option<&'static str>; 6]> {
