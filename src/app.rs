@@ -5,8 +5,10 @@
 //! said to need a restart rather than half applied.
 
 mod build;
+mod changes;
 mod reload;
 mod running;
+mod trail;
 
 pub use build::StartError;
 pub use running::{App, Drained, Options};

@@ -17,6 +17,7 @@ mod json;
 mod ledger;
 pub mod line;
 mod note;
+mod privacy;
 pub mod query;
 mod queue;
 pub mod reader;
@@ -37,3 +38,4 @@ pub use journal::{
     Committed, Durability, Instance, Intent, Journal, JournalConfig, OnRecord, Unavailable,
 };
 pub use note::{Activity, Note, Severity};
+pub use privacy::{BadKey, Omit, Privacy, PseudonymKey, Pseudonyms};

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use divan::Bencher;
 use sagegate::audit::{
     Call, Caller, Cloud, Decision, Disposition, Durability, Ending, Event, Http, Instance, Intent,
-    Journal, JournalConfig, Outcome, Targets, Upstream, Verdict,
+    Journal, JournalConfig, Outcome, Privacy, Targets, Upstream, Verdict,
 };
 use sagegate::identity::Principal;
 use sagegate::names::{RequestId, Role, Team};
@@ -28,6 +28,7 @@ fn audit_event(bencher: Bencher<'_, '_>) {
         rotate_age: Duration::from_secs(3600),
         signing_key: None,
         queue: 16_384,
+        privacy: Privacy::default(),
     };
     let instance = Instance { uid: "gateway-0".to_owned(), version: "0.1.0".to_owned() };
     let journal = Journal::open(config, instance, &METRICS).unwrap();
@@ -60,7 +61,7 @@ fn event(call: &sagegate::sagemaker::Call) -> Event<'_> {
         source: SocketAddr::from((Ipv4Addr::LOCALHOST, 51_514)),
         http: Http {
             method: "POST",
-            path: PATH,
+            path: Some(PATH),
             version: "1.1",
             user_agent: Some("python-httpx/0.28"),
             body_length: 1024,

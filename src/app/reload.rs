@@ -6,6 +6,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::build::{Ground, StartError, snapshot};
+use super::changes::InForce;
+use super::trail::Trail;
 use crate::audit::JournalConfig;
 use crate::config::{AdminConfig, Loaded};
 use crate::limits::RedisConfig;
@@ -19,6 +21,8 @@ pub(super) struct Reloader {
     pub ground: Ground,
     pub tls: Option<Tls>,
     pub fixed: Fixed,
+    pub state: InForce,
+    pub trail: Trail,
 }
 
 /// What is settled when the process starts.
@@ -46,7 +50,13 @@ impl Fixed {
 }
 
 impl Reloader {
-    pub(super) async fn reload(&self, loaded: Loaded) -> Result<(), StartError> {
+    /// All of `loaded`, or nothing of it; on record either way.
+    pub(super) async fn reload(&mut self, loaded: Loaded) -> Result<(), StartError> {
+        let applied = self.apply(loaded).await;
+        applied.inspect_err(|error| self.trail.refused(&error.to_string()))
+    }
+
+    async fn apply(&mut self, loaded: Loaded) -> Result<(), StartError> {
         if Fixed::of(&loaded) != self.fixed {
             tracing::warn!(
                 "`server.listen`, what `server.bounds` and `server.timeouts` say of \
@@ -55,6 +65,7 @@ impl Reloader {
             );
         }
         let files = loaded.server.tls.clone();
+        let state = InForce::of(&loaded);
         let previous = self.current.load_full();
         let next = snapshot(loaded, Some(&previous), &self.ground).await?;
         // The last thing that can fail comes before the first thing that changes.
@@ -62,6 +73,8 @@ impl Reloader {
             tls.reload(&files)?;
         }
         next.identity.start();
+        self.trail.reloaded(&self.state, &state, next.policy.version());
+        self.state = state;
         self.current.store(Arc::new(next));
         Ok(())
     }

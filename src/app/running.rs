@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use super::build::{Ground, StartError, bind, lender, snapshot, tls};
+use super::changes::InForce;
 use super::reload::{Fixed, Reloader};
+use super::trail::{Trail, follow};
 use crate::admin::{Admin, Health, Probes};
 use crate::audit::{Instance, Journal};
 use crate::aws::Source;
@@ -41,6 +43,7 @@ pub struct App {
     health: Health,
     drain_timeout: Duration,
     reloader: Reloader,
+    watching: AbortHandle,
 }
 
 /// How a drain went.
@@ -81,9 +84,13 @@ impl App {
         let lender = lender(loaded.limit_store.clone(), &metrics);
         let ground = Ground { source, clock: Clock::System, metrics: metrics.clone(), lender };
         let (fixed, drain_timeout) = (Fixed::of(&loaded), loaded.drain_timeout);
+        let (state, dangers) = (InForce::of(&loaded), loaded.dangers.clone());
+        let trail = Trail::new(journal.clone(), Clock::System);
         let first = snapshot(loaded, None, &ground).await?;
         first.identity.start();
+        trail.started(&state, first.policy.version(), &dangers);
         let current = Arc::new(ArcSwap::from_pointee(first));
+        let modes = ground.lender.as_ref().map(Lender::modes);
 
         let (drain, stop_admin) = (Drain::default(), Drain::default());
         let health = Health {
@@ -106,7 +113,9 @@ impl App {
             stop_admin,
             health,
             drain_timeout,
-            reloader: Reloader { current, ground, tls, fixed },
+            watching: tokio::spawn(follow(Arc::downgrade(&current), modes, trail.clone()))
+                .abort_handle(),
+            reloader: Reloader { current, ground, tls, fixed, state, trail },
         })
     }
 
@@ -147,6 +156,11 @@ impl App {
         Ok(())
     }
 
+    /// Puts on record that a configuration was refused before it came here.
+    pub fn refuse_reload(&self, reason: &str) {
+        self.reloader.trail.refused(reason);
+    }
+
     /// Fails readiness, stops accepting, lets requests and streams end within the drain
     /// timeout, and flushes the record. The admin listener answers until then.
     pub async fn drain(mut self) -> Drained {
@@ -160,14 +174,13 @@ impl App {
         if let Some(lender) = &self.reloader.ground.lender {
             lender.close().await;
         }
+        self.watching.abort();
+        let drained = if ended.is_ok() { Drained::Clean } else { Drained::CutOff };
+        self.reloader.trail.stopping(drained);
         let flushed = tokio::time::timeout(FLUSH, self.health.journal.close()).await;
         self.stop_admin.cut();
         let _ = self.admin.await;
-        match (ended, flushed) {
-            (_, Err(_)) => Drained::Unflushed,
-            (Err(_), Ok(())) => Drained::CutOff,
-            (Ok(_), Ok(())) => Drained::Clean,
-        }
+        if flushed.is_ok() { drained } else { Drained::Unflushed }
     }
 }
 

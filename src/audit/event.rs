@@ -39,7 +39,7 @@ pub struct Event<'a> {
 pub struct Http<'a> {
     pub method: &'a str,
     /// Recorded up to its query and at most 512 bytes of it.
-    pub path: &'a str,
+    pub path: Option<&'a str>,
     /// `1.1`, `2`
     pub version: &'a str,
     /// Recorded up to 256 bytes.

@@ -19,6 +19,7 @@ use super::event::Event;
 use super::ledger::{Ledger, Position};
 use super::line::Kind;
 use super::note::Note;
+use super::privacy::Privacy;
 use super::queue::{Limits, Queue};
 use super::recover::{Recovered, recover};
 use super::render::Renderer;
@@ -51,6 +52,7 @@ pub struct JournalConfig {
     /// Requests in flight and events not yet written, together. Must exceed the number of
     /// requests served at once, for each holds a place until its event is written.
     pub queue: usize,
+    pub privacy: Privacy,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +125,7 @@ impl Journal {
         metrics: &Metrics,
         signer: Option<Box<dyn Signer>>,
     ) -> io::Result<Self> {
-        let renderer = Arc::new(Renderer::new(instance));
+        let renderer = Arc::new(Renderer::new(instance, config.privacy.clone()));
         let intents = config.durability == Durability::Fsync;
         let ledger = |at| Ledger::new(at, intents, Arc::clone(&renderer), signer, Clock::System);
         let Some(directory) = &config.directory else {
@@ -197,6 +199,11 @@ impl Journal {
                 Committed { waits: Some((Arc::clone(inner), ticket)) }
             }
         }
+    }
+
+    /// What the record keeps back, and so must whatever is told beside it.
+    pub fn privacy(&self) -> &Privacy {
+        self.inner.renderer.privacy()
     }
 
     /// Whether requests can be recorded: for readiness.

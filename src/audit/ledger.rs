@@ -168,6 +168,7 @@ impl Ledger {
             operation: "RecordHead",
             activity: Activity::Create,
             severity: Severity::Informational,
+            failure: None,
             message: &message,
             members: &members,
         });
@@ -192,6 +193,7 @@ impl Ledger {
             operation: "RecordGap",
             activity: Activity::Other,
             severity: Severity::Medium,
+            failure: None,
             message: &message,
             members: &members,
         })

@@ -18,6 +18,8 @@ pub struct Note<'a> {
     pub operation: &'a str,
     pub activity: Activity,
     pub severity: Severity,
+    /// Why it did not happen after all.
+    pub failure: Option<&'a str>,
     /// One line for people.
     pub message: &'a str,
     /// The members of `unmapped`, as JSON without its braces; at least one.
@@ -48,7 +50,12 @@ impl Renderer {
         json.raw(r#","log_name":"gateway""#).raw(self.constant());
         json.raw(activity(note.activity)).raw(severity(note.severity));
         json.raw(r#","time":"#).number(unix_millis(note.time));
-        json.raw(r#","status_id":1,"status":"Success","message":"#).string(note.message);
+        json.raw(match note.failure {
+            None => r#","status_id":1,"status":"Success""#,
+            Some(_) => r#","status_id":2,"status":"Failure""#,
+        });
+        json.maybe(r#","status_detail":"#, note.failure);
+        json.raw(r#","message":"#).string(note.message);
         json.raw(
             r#","cloud":{"provider":"AWS"},"actor":{"app_name":"sagegate"},"api":{"operation":"#,
         );

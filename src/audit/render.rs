@@ -14,6 +14,7 @@ use super::event::{
 };
 use super::journal::Instance;
 use super::json::{Json, clip};
+use super::privacy::{Privacy, Veil};
 use crate::names::{Action, Endpoint};
 use crate::telemetry::clock::unix_millis;
 
@@ -28,10 +29,11 @@ const VALUE_LIMIT: usize = 1024;
 pub(super) struct Renderer {
     constant: String,
     instance: String,
+    privacy: Privacy,
 }
 
 impl Renderer {
-    pub(super) fn new(instance: &Instance) -> Self {
+    pub(super) fn new(instance: &Instance, privacy: Privacy) -> Self {
         let mut product = Vec::new();
         Json(&mut product)
             .raw(r#","profiles":["cloud","security_control","ai_operation"],"product":{"name":"sagegate","vendor_name":"sagegate","version":"#)
@@ -40,7 +42,11 @@ impl Renderer {
             .string(&instance.uid)
             .raw(r#"}},"category_uid":6,"category_name":"Application Activity","class_uid":6003,"class_name":"API Activity","is_alert":false"#);
         let constant = String::from_utf8_lossy(&product).into_owned();
-        Self { constant, instance: instance.uid.clone() }
+        Self { constant, instance: instance.uid.clone(), privacy }
+    }
+
+    pub(super) fn privacy(&self) -> &Privacy {
+        &self.privacy
     }
 
     /// `metadata` from behind its `log_name`, and what else never changes.
@@ -55,6 +61,14 @@ impl Renderer {
     /// What stands in the line between its kind and its attestation; see
     /// [`line`](super::line).
     pub(super) fn render(&self, event: &Event<'_>) -> Vec<u8> {
+        if self.privacy.is_open() {
+            return self.told(event, None);
+        }
+        let veil = Veil::of(&self.privacy, event);
+        self.told(&veil.over(event), Some(&veil))
+    }
+
+    fn told(&self, event: &Event<'_>, veil: Option<&Veil<'_>>) -> Vec<u8> {
         let mut line = Vec::with_capacity(3072);
         let mut json = Json(&mut line);
         match event.outcome {
@@ -69,12 +83,13 @@ impl Renderer {
         authorizations(&mut json, event.decision.as_ref());
         api(&mut json, event);
         resources(&mut json, event);
-        peers(&mut json, event);
+        peers(&mut json, event, veil.and_then(Veil::source));
         http_request(&mut json, event.http);
         if let Some(outcome) = event.outcome {
             http_response(&mut json, outcome, event.upstream);
         }
         unmapped(&mut json, event);
+        json.maybe(r#","pseudonym_key":"#, self.privacy.key());
         line
     }
 }
@@ -350,9 +365,16 @@ fn resources(json: &mut Json<'_>, event: &Event<'_>) {
     json.string(endpoint.given()).raw(r#","ai_provider":"Amazon SageMaker"}"#);
 }
 
-fn peers(json: &mut Json<'_>, event: &Event<'_>) {
-    json.raw(r#","src_endpoint":{"ip":"#).plain(event.source.ip().to_canonical());
-    json.raw(r#","port":"#).number(event.source.port().into()).raw("}");
+fn peers(json: &mut Json<'_>, event: &Event<'_>, pseudonym: Option<&str>) {
+    match pseudonym {
+        Some(pseudonym) => json.raw(r#","src_endpoint":{"uid":"#).string(pseudonym).raw("}"),
+        None => json
+            .raw(r#","src_endpoint":{"ip":"#)
+            .plain(event.source.ip().to_canonical())
+            .raw(r#","port":"#)
+            .number(event.source.port().into())
+            .raw("}"),
+    };
     if let Some(upstream) = event.upstream {
         json.raw(r#","dst_endpoint":{"hostname":"#).string(upstream.host).raw("}");
     }
@@ -361,7 +383,9 @@ fn peers(json: &mut Json<'_>, event: &Event<'_>) {
 fn http_request(json: &mut Json<'_>, http: Http<'_>) {
     json.raw(r#","http_request":{"version":"#).string(clip(http.version, 8));
     json.maybe(r#","http_method":"#, known_method(http.method));
-    json.raw(r#","url":{"path":"#).string(clip(without_query(http.path), PATH_LIMIT)).raw("}");
+    if let Some(path) = http.path {
+        json.raw(r#","url":{"path":"#).string(clip(without_query(path), PATH_LIMIT)).raw("}");
+    }
     json.maybe(r#","user_agent":"#, http.user_agent.map(|agent| clip(agent, AGENT_LIMIT)));
     json.raw(r#","body_length":"#).number(http.body_length).raw("}");
 }
@@ -437,5 +461,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+#[cfg(test)]
+mod docs;
 #[cfg(test)]
 mod tests;

@@ -152,7 +152,7 @@ impl Samples {
 fn http() -> Http<'static> {
     Http {
         method: "POST",
-        path: "/endpoints/Fraud-v1/invocations",
+        path: Some("/endpoints/Fraud-v1/invocations"),
         version: "1.1",
         user_agent: Some("python-httpx/0.28"),
         body_length: 1532,

@@ -82,6 +82,14 @@ impl Credentials {
         current.expires.is_none_or(|at| now < at).then(|| current.identity.clone())
     }
 
+    /// The access key id, which is no secret, and when it expires.
+    pub fn access_key(&self) -> Option<(String, Option<SystemTime>)> {
+        let current = self.0.current.load();
+        let current = current.as_ref()?;
+        let keys = current.identity.data::<aws_credential_types::Credentials>()?;
+        Some((keys.access_key_id().to_owned(), current.expires))
+    }
+
     /// Whether a request could be signed now.
     pub fn usable(&self) -> bool {
         self.current(self.0.clock.now()).is_some()

@@ -98,6 +98,7 @@ async fn reload(path: &Path, app: &mut App, watch: &mut Watch, metrics: &Metrics
         }
         Err(faults) => {
             watch.follow_failed(&faults);
+            app.refuse_reload(&faults.to_string());
             Err(faults.to_string())
         }
     };

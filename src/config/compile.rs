@@ -8,5 +8,6 @@ pub(super) mod access;
 pub(super) mod gateway;
 pub(super) mod issuers;
 mod limits;
+mod privacy;
 pub(super) mod store;
 mod url;

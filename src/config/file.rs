@@ -7,6 +7,7 @@
 pub mod access;
 pub mod gateway;
 mod named;
+pub mod privacy;
 mod server;
 pub mod store;
 mod units;

@@ -301,13 +301,21 @@ impl Exchange {
 
     /// The access log line.
     fn log(&self, closing: &Closing, total: Duration, upstream: Option<Duration>) {
+        let privacy = self.desk.journal.privacy();
+        let pseudonym = privacy.source(self.peer.address.ip());
+        let address = tracing::field::display(self.peer.address);
+        let peer: &dyn tracing::Value = match &pseudonym {
+            Some(pseudonym) => pseudonym,
+            None => &address,
+        };
+        let user = self.principal.as_ref().map(|principal| privacy.user(principal.user()));
         tracing::info!(
             target: "sagegate::access",
             request_id = %self.id,
-            peer = %self.peer.address,
+            peer,
             operation = self.call.as_ref().map(|call| call.action().as_str()),
             endpoint = self.call.as_ref().map(|call| call.endpoint().given()),
-            user = self.principal.as_ref().map(|principal| principal.user().as_str()),
+            user = user.as_ref().map(|user| user.as_str()),
             status = closing.status,
             outcome = closing.outcome,
             detail = closing.detail.as_deref(),
@@ -370,7 +378,7 @@ impl Exchange {
     fn http(&self) -> audit::Http<'_> {
         audit::Http {
             method: self.head.method.as_str(),
-            path: self.head.uri.path(),
+            path: Some(self.head.uri.path()),
             version: match self.head.version {
                 Version::HTTP_2 => "2",
                 Version::HTTP_10 => "1.0",

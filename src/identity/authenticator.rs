@@ -5,6 +5,7 @@
 //! through all rules, in the order in which they are cheap: form, issuer, header, key,
 //! signature, and only then the claims.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -90,6 +91,14 @@ impl Authenticator {
         }
         let result = self.verify(token, id).await;
         self.counts.count(result, CacheUse::Miss)
+    }
+
+    /// Each issuer's name and URL, with its keys: `kid#thumbprint` (RFC 7638).
+    pub fn keys(&self) -> impl Iterator<Item = (&str, &str, BTreeSet<String>)> {
+        self.issuers.iter().map(|issuer| {
+            let config = issuer.keys.config();
+            (config.name.as_str(), config.url.as_str(), issuer.keys.ids())
+        })
     }
 
     /// # Errors

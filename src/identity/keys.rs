@@ -73,6 +73,14 @@ impl KeySet {
         if set.keys.is_empty() { Err(KeySetError::NoneUsable) } else { Ok(set) }
     }
 
+    /// What tells each key from every other: its id, and the hash of the key itself.
+    pub(super) fn ids(&self) -> impl Iterator<Item = String> {
+        self.keys.iter().map(|key| {
+            let thumbprint = URL_SAFE_NO_PAD.encode(key.thumbprint);
+            format!("{}#{thumbprint}", key.kid.as_deref().unwrap_or_default())
+        })
+    }
+
     /// Two entries of one `kid` make it unusable, whatever they are: the issuer cannot mean
     /// both, and we cannot know which (RFC 7517 §4.5 asks for distinct ids).
     fn add(&mut self, kid: Option<Arc<str>>, key: Option<Key>) {

@@ -6,6 +6,7 @@
 //! an unknown key asks for one extra fetch, which all such tokens share and which strangers
 //! cannot make happen more often than every [`UNKNOWN_KEY_PAUSE`].
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -114,6 +115,10 @@ impl KeyStore {
     /// Whether there are keys, recent enough to be believed.
     pub(super) fn usable(&self, now: SystemTime) -> bool {
         self.held.load().as_ref().is_some_and(|held| self.is_fresh(held, now))
+    }
+
+    pub(super) fn ids(&self) -> BTreeSet<String> {
+        self.held.load().as_ref().map(|held| held.keys.ids().collect()).unwrap_or_default()
     }
 
     /// Whether a cached token's key is still published. `Unavailable` if nobody can tell.

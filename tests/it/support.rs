@@ -14,7 +14,7 @@ use std::time::Duration;
 pub use caller::{Caller, Response};
 pub use request::Ask;
 pub use sagemaker::SageMaker;
-pub use stand::{Setup, Stand};
+pub use stand::{Setup, Stand, records};
 
 /// Longer than anything here takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(10);

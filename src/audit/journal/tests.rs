@@ -24,6 +24,7 @@ fn config(durability: Durability) -> JournalConfig {
         rotate_age: Duration::from_secs(3600),
         signing_key: None,
         queue: 1024,
+        privacy: Privacy::default(),
     }
 }
 
@@ -221,7 +222,7 @@ struct Script {
 }
 
 fn begun(sink: Box<dyn Sink>) -> (Arc<Renderer>, Begun) {
-    let renderer = Arc::new(Renderer::new(&instance()));
+    let renderer = Arc::new(Renderer::new(&instance(), Privacy::default()));
     let at = Position::first(ChainUid::generate().unwrap());
     let ledger = Ledger::new(at, true, Arc::clone(&renderer), None, Clock::System);
     (renderer, Begun { sink, ledger, opening: Vec::new() })

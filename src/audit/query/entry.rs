@@ -120,11 +120,17 @@ impl<'a> Record<'a> {
         let line: Line<'a> = serde_json::from_slice(line).ok()?;
         Some(match line.metadata.event_code.as_deref() {
             // Before there were kinds, every record was a request's.
-            None | Some("request" | "outcome_unknown") => Self::Ended(line.entry()),
-            Some("intent") => Self::Intended(line.entry()),
+            None | Some("request") => Self::Ended(line.entry()),
+            // Both say that the call was let through so far, and not what became of it.
+            Some("outcome_unknown") => Self::Ended(unknown(line)),
+            Some("intent") => Self::Intended(unknown(line)),
             Some(_) => Self::Other,
         })
     }
+}
+
+fn unknown(line: Line<'_>) -> Entry<'_> {
+    Entry { decision: Decision::Unknown, ..line.entry() }
 }
 
 type Text<'a> = Option<Cow<'a, str>>;

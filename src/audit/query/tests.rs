@@ -84,9 +84,9 @@ fn each_part_that_is_asked_for_must_hold() {
 
 #[test]
 fn an_intent_is_told_only_when_nothing_says_how_it_ended() {
-    let intents: String = ["a", "b", "c"].map(|id| line("intent", id, "corp/x", NOON, 0)).concat();
+    let intents: String = ["a", "b", "c"].map(|id| line("intent", id, "corp/x", NOON, 1)).concat();
     let ends =
-        line("request", "a", "corp/x", NOON, 1) + &line("outcome_unknown", "b", "corp/x", NOON, 0);
+        line("request", "a", "corp/x", NOON, 1) + &line("outcome_unknown", "b", "corp/x", NOON, 1);
     let directory = in_files(&[("1.jsonl", &intents), ("2.jsonl", &ends)]);
     let asked = |filter: &Filter| ask(directory.path(), filter).0;
     let unknown = "corp/x unknown";

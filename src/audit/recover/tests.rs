@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::audit::reader::Lines;
 use crate::audit::samples::Samples;
-use crate::audit::{Durability, Instance, Journal, JournalConfig};
+use crate::audit::{Durability, Instance, Journal, JournalConfig, Privacy};
 use crate::telemetry::metrics::Metrics;
 
 fn config(directory: &Path, durability: Durability) -> JournalConfig {
@@ -18,6 +18,7 @@ fn config(directory: &Path, durability: Durability) -> JournalConfig {
         rotate_age: Duration::from_secs(3600),
         signing_key: None,
         queue: 64,
+        privacy: Privacy::default(),
     }
 }
 

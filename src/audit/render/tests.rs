@@ -11,9 +11,13 @@ use crate::names::{Group, Issuer, Role, User};
 
 /// The line as it stands in the file.
 fn line(event: &Event<'_>) -> String {
+    line_with(Privacy::default(), event)
+}
+
+fn line_with(privacy: Privacy, event: &Event<'_>) -> String {
     let instance = Instance { uid: "gw-7c9f5d6b8-abcde".into(), version: "0.1.0".into() };
     let kind = if event.outcome.is_some() { Kind::Request } else { Kind::Intent };
-    sealed(kind, &Renderer::new(&instance).render(event))
+    sealed(kind, &Renderer::new(&instance, privacy).render(event))
 }
 
 fn sealed(kind: Kind, rendered: &[u8]) -> String {
@@ -156,7 +160,7 @@ fn a_broken_policy_is_named_and_raises_the_severity() {
 fn an_intent_without_an_outcome_becomes_a_record_that_says_so() {
     let samples = Samples::new();
     let instance = Instance { uid: "gw-1".into(), version: "0.1.0".into() };
-    let intent = Renderer::new(&instance).render(&samples.intended());
+    let intent = Renderer::new(&instance, Privacy::default()).render(&samples.intended());
     let json: Value =
         serde_json::from_str(&sealed(Kind::OutcomeUnknown, &outcome_unknown(&intent))).unwrap();
     assert_eq!(faults(&schema(), &json), Vec::<String>::new());
@@ -187,9 +191,9 @@ fn what_a_stranger_sends_is_cut_and_its_query_left_out() {
     let samples = Samples::new();
     let mut event = samples.malformed();
     let (long, agent) = ("/é".repeat(4000), "a".repeat(4000));
-    event.http.path = "/x?token=eyJhbGciOi";
+    event.http.path = Some("/x?token=eyJhbGciOi");
     assert_eq!(parsed(&event)["http_request"]["url"]["path"], "/x");
-    (event.http.path, event.http.user_agent) = (&long, Some(agent.as_str()));
+    (event.http.path, event.http.user_agent) = (Some(long.as_str()), Some(agent.as_str()));
     event.http.method = "BREW";
     let json = parsed(&event);
     assert!(json["http_request"]["url"]["path"].as_str().unwrap().len() <= PATH_LIMIT);
@@ -230,7 +234,7 @@ proptest! {
         let (policies, errors) = ([text.as_str().into()], [text.as_str().into()]);
         let mut event = samples.allowed();
         event.http.user_agent = Some(&text);
-        event.http.path = &text;
+        event.http.path = Some(&text);
         outcome(&mut event).detail = Some(&text);
         event.caller = event.caller.map(|caller| Caller {
             issuer: &issuer, user: &user, groups: &groups, token_id: Some(&text), ..caller

@@ -10,6 +10,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::output::{Format, Output, Shape};
+use crate::audit::PseudonymKey;
 use crate::audit::query::{Decision, Filter, Names, Progress, Scan, ScanError, Seen, Step};
 use crate::cli::USAGE;
 use crate::cli::load::say_error;
@@ -32,6 +33,10 @@ pub(in crate::cli) struct Query {
     /// Calls of this user, `issuer/name`; `*` is any text.
     #[arg(long = "user", value_name = "USER")]
     users: Vec<String>,
+    /// The secret of `audit.pseudonym_key`: finds `--user`, written out, under the
+    /// pseudonym as well.
+    #[arg(long, value_name = "FILE", requires = "users")]
+    pseudonym_key: Option<PathBuf>,
     /// Calls to this endpoint, without regard to case; `*` is any text.
     #[arg(long = "endpoint", value_name = "NAME")]
     endpoints: Vec<String>,
@@ -83,12 +88,12 @@ pub(super) fn query(query: &Query) -> ExitCode {
 }
 
 impl Query {
-    fn filter(&self) -> Result<Filter, regex::Error> {
+    fn filter(&self) -> Result<Filter, Unasked> {
         let names = |patterns: &[String], ignore_case| {
             (!patterns.is_empty()).then(|| Names::new(patterns, ignore_case)).transpose()
         };
         Ok(Filter {
-            users: names(&self.users, false)?,
+            users: names(&self.known_as()?, false)?,
             endpoints: names(&self.endpoints, true)?,
             teams: names(&self.teams, false)?,
             operations: self.operations.clone(),
@@ -96,6 +101,22 @@ impl Query {
             since: self.since.map(unix_millis),
             until: self.until.map(unix_millis),
         })
+    }
+
+    /// The users as they are asked for, and their pseudonyms.
+    fn known_as(&self) -> Result<Vec<String>, Unasked> {
+        let mut users = self.users.clone();
+        let Some(path) = &self.pseudonym_key else { return Ok(users) };
+        let unusable = |why: String| Unasked::Key { path: path.clone(), why };
+        let secret = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+        // Pseudonyms carry the name that the key had then; any will do for searching.
+        let key = PseudonymKey::new("any", &secret);
+        let key = key.map_err(|bad| unusable(bad.to_string()))?;
+        if let Some(pattern) = users.iter().find(|user| user.contains('*')) {
+            return Err(Unasked::Pattern(pattern.clone()));
+        }
+        users.extend(self.users.iter().map(|user| key.search(user)));
+        Ok(users)
     }
 
     fn answer(&self, filter: &Filter) -> Result<Seen, ScanError> {
@@ -119,6 +140,17 @@ impl Query {
         output.end().map_err(ScanError::Write)?;
         seen
     }
+}
+
+/// Why a question is none.
+#[derive(Debug, thiserror::Error)]
+enum Unasked {
+    #[error("the names cannot be searched for: {0}")]
+    Names(#[from] regex::Error),
+    #[error("cannot use `{}`: {why}", path.display())]
+    Key { path: PathBuf, why: String },
+    #[error("`{0}` has no pseudonym: with `--pseudonym-key` a user is written out")]
+    Pattern(String),
 }
 
 /// How far the reading is, on one line of standard error, where a person waits for it.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::privacy;
 use super::url::{self, Plain};
 use crate::audit::signing::SigningKey;
 use crate::audit::{Durability, JournalConfig};
@@ -114,7 +115,7 @@ pub(super) fn private_key(at: &At<'_>, path: &Path, sources: &mut Sources) -> Op
     None
 }
 
-fn read(at: &At<'_>, path: &Path, sources: &mut Sources) -> Option<Vec<u8>> {
+pub(super) fn read(at: &At<'_>, path: &Path, sources: &mut Sources) -> Option<Vec<u8>> {
     if !at.spelled() {
         return None;
     }
@@ -224,6 +225,7 @@ pub(in crate::config) fn journal(
             .as_ref()
             .map(|path| signing_key(&here.key("signing_key"), path, sources)),
         queue: usize::try_from(file.queue).unwrap_or(usize::MAX),
+        privacy: privacy::privacy(&here, file, sources),
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
+use super::privacy::{Omit, PseudonymKey, Pseudonymized};
 pub use super::server::{Admin, Bounds, Server, ServerTimeouts, Tls};
 use super::store::Limits;
 use super::{ByteSize, Named, Span};
@@ -302,6 +303,14 @@ pub struct Audit {
     /// How many events may wait; requests wait when it is full.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub queue: u32,
+    /// Record pseudonyms of these, made with `pseudonym_key`.
+    pub pseudonymize: Vec<Pseudonymized>,
+    // As with `tls`: an empty key is a fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "PseudonymKey")]
+    pub pseudonym_key: Option<PseudonymKey>,
+    /// Leave these out of the record.
+    pub omit: Vec<Omit>,
 }
 
 impl Default for Audit {
@@ -319,6 +328,10 @@ impl Default for Audit {
             signing_key: None,
             // About a second of full load; 8192 events are some 16 MiB at worst.
             queue: 8192,
+            // Who called is what the record is for; the law may want less of it.
+            pseudonymize: Vec::new(),
+            pseudonym_key: None,
+            omit: Vec::new(),
         }
     }
 }

@@ -121,7 +121,13 @@ fn wrong_word(text: &str, options: &[&str]) -> Words {
     let message = format!("`{}` is not one of {}", brief(text), options.join(", "));
     let guess = nearest::nearest(text, options.iter().copied());
     let guess = guess.map(|name| format!("did you mean `{name}`?"));
-    (message, secret_key_signature(text, options).or(guess))
+    (message, secret_key_signature(text, options).or(required(text, options)).or(guess))
+}
+
+/// Who wants a field out of the record means to hide it.
+fn required(text: &str, options: &[&str]) -> Option<String> {
+    (options.contains(&"user_agent") && matches!(text, "user" | "src_endpoint"))
+        .then(|| format!("OCSF requires it; write `pseudonymize: [{text}]`"))
 }
 
 /// `HS256` looks like a slip of `RS256` and is a hole.

@@ -251,3 +251,36 @@ fn a_protection_that_is_left_empty_is_a_fault_and_never_off() {
         assert!(fault.is_some_and(|fault| fault.contains(key)), "{more}: {told}");
     }
 }
+
+#[test]
+fn pseudonyms_need_a_key_and_a_key_needs_a_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    write("access.yaml", "");
+    write("good.key", &"k".repeat(32));
+    write("short.key", "secret\n");
+    let with = |audit: &str| {
+        write("sagegate.yaml", &format!("{GOOD}audit: {{ {audit} }}\n"));
+        load(&dir.path().join("sagegate.yaml"), &env)
+            .map_err(|faults| faults.to_string().replace(&format!("{}/", dir.path().display()), ""))
+    };
+    let good = "pseudonymize: [user], pseudonym_key: { name: 2026-11, file: good.key }";
+    let loaded = with(good).unwrap();
+    let pseudonyms = loaded.journal.privacy.pseudonyms.unwrap();
+    assert!(pseudonyms.user && !pseudonyms.source && pseudonyms.key.name() == "2026-11");
+    assert_eq!(loaded.sources.len(), 3, "a changed key is a change");
+    let bad = [
+        "pseudonymize: [user]",
+        "pseudonymize: [users]",
+        "pseudonymize:",
+        "pseudonym_key: { name: a, file: good.key }",
+        "pseudonymize: [user], pseudonym_key: { name: 'a b', file: good.key }",
+        "pseudonymize: [user], pseudonym_key: { name: a, file: short.key }",
+        "pseudonymize: [user], pseudonym_key: { name: a, file: none.key }",
+        "pseudonymize: [user], pseudonym_key: { file: good.key }",
+        "pseudonymize: [user], pseudonym_key:",
+        "omit: [user, time, user_agents]",
+    ];
+    let told: Vec<_> = bad.iter().map(|audit| with(audit).unwrap_err()).collect();
+    insta::assert_snapshot!(told.join("\n"));
+}

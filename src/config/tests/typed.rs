@@ -12,6 +12,7 @@ use crate::config::file::gateway::{
     Admin, Algorithm, Audit, Aws, Bounds, ClaimPath, Danger, Durability, Format, Gateway, Issuer,
     Level, Log, Server, ServerTimeouts, Timeouts, Tls,
 };
+use crate::config::file::privacy::{Omit, PseudonymKey, Pseudonymized};
 use crate::config::file::store::{Limits, OnFailure, Redis, RedisTls, Secret, Store};
 use crate::config::file::{ByteRate, ByteSize, Listen, Named, Network, Rate, Span};
 use proptest::prelude::*;
@@ -252,6 +253,9 @@ fn audit() -> impl Strategy<Value = Audit> {
             rotate_age,
             signing_key,
             queue,
+            pseudonymize: vec![Pseudonymized::User, Pseudonymized::SrcEndpoint],
+            pseudonym_key: Some(PseudonymKey { name: "k".to_owned(), file: "k.key".into() }),
+            omit: vec![Omit::UserAgent, Omit::InputLocation],
         },
     )
 }
