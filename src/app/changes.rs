@@ -224,7 +224,24 @@ teams:
 revoked: { users: [corp/eve], token_ids: [t1, t2] }
 endpoints: { fraud-v1: { tags: { env: test } } }
 ";
-        insta::assert_snapshot!(told(BEFORE, after).join("\n"), @"");
+        assert_eq!(
+            told(BEFORE, after),
+            [
+                "role caller Changed",
+                "role new Added",
+                "role old Removed",
+                "binding corp/ds, corp/bob -> caller Added",
+                "binding corp/ds -> caller Removed",
+                "team fraud Changed",
+                "team risk Added",
+                "limit teams.fraud: requests-9/s Added",
+                "limit teams.fraud: requests-5/s Removed",
+                "revoked_user corp/eve Added",
+                "revoked_user corp/mallory Removed",
+                "revoked_token t2 Added",
+                "endpoint fraud-v1 Changed",
+            ]
+        );
         assert!(told(BEFORE, &format!("# new line\n{BEFORE}")).is_empty());
     }
 

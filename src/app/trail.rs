@@ -213,8 +213,10 @@ pub(super) async fn follow(
 
 /// The limit store's next mode; never, where there is no store.
 async fn changed(modes: &mut Option<watch::Receiver<Mode>>) -> Mode {
-    match modes {
-        Some(receiver) if receiver.changed().await.is_ok() => *receiver.borrow_and_update(),
-        _ => std::future::pending().await,
+    if let Some(modes) = modes
+        && modes.changed().await.is_ok()
+    {
+        return *modes.borrow_and_update();
     }
+    std::future::pending().await
 }

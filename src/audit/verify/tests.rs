@@ -36,6 +36,7 @@ impl Written {
 
     fn open(&self) -> Journal {
         let config = JournalConfig {
+            privacy: crate::audit::Privacy::default(),
             directory: Some(self.0.path().to_owned()),
             stdout: false,
             durability: Durability::Write,
@@ -259,6 +260,7 @@ async fn what_retention_removed_and_said_so_is_not_missed() {
     let journal = written.open();
     let members = format!(r#""retired":{{"file":"x","count":{count}}}"#);
     let note = Note {
+        failure: None,
         time: std::time::SystemTime::now(),
         operation: "RetireFile",
         activity: Activity::Delete,
