@@ -30,6 +30,7 @@ fn notes() -> Vec<Value> {
         json!({"reload": {"refused": true}}),
         json!({"keys": {"issuer": "corp", "url": "https://idp.example.com", "added": ["2026-11"], "removed": ["2026-05"]}}),
         json!({"credentials": {"access_key_id": "ASIAIOSFODNN7EXAMPLE", "expires": 1_795_438_500_000_u64}}),
+        json!({"signature": null}),
         json!({"limit_store": {"mode": "shared"}}),
         json!({"gap": {"file": "sagegate-20261123T120000.123Z-9f2c41d07ab35e18.jsonl", "offset": 81_920, "bytes": 411, "reason": "torn"}}),
         json!({"retired": {"file": "sagegate-20261023T120000.123Z-9f2c41d07ab35e18.jsonl", "count": 1_250_000}}),
