@@ -46,6 +46,7 @@ fn open(directory: &Path, durability: Durability) -> (Journal, Metrics) {
         rotate_age: Duration::from_secs(86_400),
         signing_key: None,
         queue: 8192,
+        privacy: sagegate::audit::Privacy::default(),
     };
     let metrics = Metrics::new().unwrap();
     let instance = Instance { uid: "bench".to_owned(), version: "0".to_owned() };
@@ -146,7 +147,7 @@ fn event(endpoint: &Endpoint, ended: bool) -> Event<'_> {
         source: SocketAddr::from((Ipv4Addr::LOCALHOST, 51_514)),
         http: Http {
             method: "POST",
-            path: "/endpoints/fraud-v1/invocations",
+            path: Some("/endpoints/fraud-v1/invocations"),
             version: "1.1",
             user_agent: Some("python-httpx/0.28"),
             body_length: 1024,
