@@ -110,7 +110,8 @@ impl Writer {
             if self.ledger.is_some() {
                 let mut batch = Batch::default();
                 self.queue.take(&mut batch, Some(Instant::now()));
-                self.keep(&batch, None);
+                let closing = self.due(&batch);
+                self.keep(&batch, closing);
             }
             self.run();
         };

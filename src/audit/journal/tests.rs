@@ -244,6 +244,10 @@ fn script(config: &JournalConfig, resume: Resume) -> Script {
     };
     let (renderer, begun) = begun(Box::new(sink));
     let journal = Journal::start(config, &renderer, begun, None, &metrics).unwrap();
+    // What comes from here on is of later pages.
+    while written.lock().unwrap().is_empty() {
+        std::thread::yield_now();
+    }
     let asks = config.durability == Durability::Fsync;
     let syncs = if asks { syncs } else { sync_channel(0).0 };
     Script { journal, metrics, answers, syncs, written }
