@@ -20,7 +20,7 @@
 //!
 //! A module imports only from lower ranks (`tests/architecture.rs` holds them to it):
 //! [`names`], [`telemetry`] 0 · [`audit`], [`aws`], [`identity`], [`sagemaker`],
-//! [`server`] 1 · [`policy`] 2 · [`limits`] 3 · [`upstream`] 4 · [`snapshot`] 5 ·
+//! [`server`] 1 · [`policy`], [`ship`] 2 · [`limits`] 3 · [`upstream`] 4 · [`snapshot`] 5 ·
 //! [`admin`], [`config`], [`gateway`] 6 · [`app`] 7 · [`cli`] 8.
 
 pub mod admin;
@@ -36,6 +36,7 @@ pub mod names;
 pub mod policy;
 pub mod sagemaker;
 pub mod server;
+pub mod ship;
 pub mod snapshot;
 pub mod telemetry;
 pub mod upstream;

@@ -17,7 +17,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// DESIGN's ranks. A room imports only from rooms with a lower number.
-const RANKS: [(&str, u8); 17] = [
+const RANKS: [(&str, u8); 18] = [
     ("names", 0),
     ("telemetry", 0),
     ("audit", 1),
@@ -26,6 +26,7 @@ const RANKS: [(&str, u8); 17] = [
     ("sagemaker", 1),
     ("server", 1),
     ("policy", 2),
+    ("ship", 2),
     ("limits", 3),
     ("upstream", 4),
     ("snapshot", 5),
@@ -38,7 +39,7 @@ const RANKS: [(&str, u8); 17] = [
 ];
 
 /// Files, or whole folders, that decide from their parameters alone.
-const PURE: [&str; 35] = [
+const PURE: [&str; 37] = [
     "audit/event.rs",
     "audit/json.rs",
     "audit/render.rs",
@@ -69,6 +70,8 @@ const PURE: [&str; 35] = [
     "sagemaker/",
     "server/frames.rs",
     "server/framing.rs",
+    "ship/batch.rs",
+    "ship/spool.rs",
     "upstream/addresses.rs",
     "upstream/budget.rs",
     "upstream/headers.rs",

@@ -40,7 +40,6 @@ fn main() {
 fn open(directory: &Path, durability: Durability) -> (Journal, Metrics) {
     let config = JournalConfig {
         directory: Some(directory.to_owned()),
-        stdout: false,
         durability,
         rotate_size: 256 << 20,
         rotate_age: Duration::from_secs(86_400),

@@ -70,6 +70,7 @@ fn sign(bencher: Bencher<'_, '_>) {
     let host = HeaderValue::from_static("runtime.sagemaker.us-west-2.amazonaws.com");
     headers.push((HeaderName::from_static("host"), host));
     let head = Head {
+        service: "sagemaker",
         method: "POST",
         path: PATH,
         headers: &headers,

@@ -22,7 +22,6 @@ fn audit_event(bencher: Bencher<'_, '_>) {
     let directory = tempfile::tempdir().unwrap();
     let config = JournalConfig {
         directory: Some(directory.path().to_owned()),
-        stdout: false,
         durability: Durability::Write,
         rotate_size: 1 << 40,
         rotate_age: Duration::from_secs(3600),

@@ -89,7 +89,13 @@ impl Signer {
         }
         let hex = hex(digest(&SHA256, body).as_ref());
         let method = Method::POST;
-        let head = Head { method: method.as_str(), path, headers: &headers, body_sha256: &hex };
+        let head = Head {
+            service: "sagemaker",
+            method: method.as_str(),
+            path,
+            headers: &headers,
+            body_sha256: &hex,
+        };
         let added = sign(head, &self.identity, &self.region, SystemTime::now())?;
         headers.extend(added);
         Ok(headers.into_iter().collect())

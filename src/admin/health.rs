@@ -34,6 +34,9 @@ impl Health {
         if !self.journal.healthy() {
             faults.push("the audit journal cannot be written".to_owned());
         }
+        if self.journal.spool_full() {
+            faults.push("the audit spool is full of unshipped events".to_owned());
+        }
         faults
     }
 }

@@ -6,11 +6,13 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::audit::{Instance, Journal};
 use crate::aws::{Credentials, Source, default_region};
 use crate::config::{AwsConfig, Loaded};
 use crate::identity::{Authenticator, IdentityError};
 use crate::limits::{BodyMemory, Concurrency, Lender, Limits, Mode, RedisConfig};
 use crate::server::{self, Bounds, Server, Tls, TlsError, TlsFiles};
+use crate::ship::{Identity, ShipConfig, ShipError, Shipping};
 use crate::snapshot::Snapshot;
 use crate::telemetry::clock::Clock;
 use crate::telemetry::metrics::Metrics;
@@ -31,6 +33,8 @@ pub enum StartError {
     Bind { address: SocketAddr, source: io::Error },
     #[error("the journal cannot be opened in `audit.directory` ({}): {source}", directory.display())]
     Journal { directory: PathBuf, source: io::Error },
+    #[error("the journal cannot be shipped: {0}")]
+    Ship(#[from] ShipError),
 }
 
 /// What the rooms share across reloads.
@@ -125,6 +129,24 @@ pub(super) fn lender(store: Option<RedisConfig>, metrics: &Metrics) -> Option<Le
         Mode::Embedded.show(metrics);
     }
     store.map(|config| Lender::start(config, metrics))
+}
+
+/// Starts what follows the journal's files, if it has any.
+pub(super) fn shipping(
+    config: Option<ShipConfig>,
+    instance: Instance,
+    upstream: &Upstream,
+    journal: &Journal,
+    metrics: &Metrics,
+) -> Result<Option<Shipping>, StartError> {
+    let identity = Identity {
+        instance,
+        region: upstream.config().region.clone(),
+        fips: upstream.config().fips,
+        credentials: upstream.credentials().clone(),
+    };
+    let start = |config| Shipping::start(config, &identity, journal.clone(), metrics);
+    Ok(config.map(start).transpose()?)
 }
 
 /// A listener by its name in the metrics.

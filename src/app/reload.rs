@@ -12,6 +12,7 @@ use crate::audit::JournalConfig;
 use crate::config::{AdminConfig, Loaded};
 use crate::limits::RedisConfig;
 use crate::server::{Bounds, Tls};
+use crate::ship::ShipConfig;
 use crate::snapshot::Snapshot;
 
 /// What a reload starts from.
@@ -32,6 +33,7 @@ pub(super) struct Fixed {
     bounds: Bounds,
     admin: AdminConfig,
     journal: JournalConfig,
+    ship: Option<ShipConfig>,
     tls: bool,
     limit_store: Option<RedisConfig>,
 }
@@ -43,6 +45,7 @@ impl Fixed {
             bounds: loaded.server.bounds,
             admin: loaded.admin,
             journal: loaded.journal.clone(),
+            ship: loaded.ship.clone(),
             tls: loaded.server.tls.is_some(),
             limit_store: loaded.limit_store.clone(),
         }

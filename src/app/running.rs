@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
 
-use super::build::{Ground, StartError, bind, lender, snapshot, tls};
+use super::build::{Ground, StartError, bind, lender, shipping, snapshot, tls};
 use super::changes::InForce;
 use super::reload::{Fixed, Reloader};
 use super::trail::{Trail, follow};
@@ -19,6 +19,7 @@ use crate::config::Loaded;
 use crate::gateway::Gateway;
 use crate::limits::{Lender, Mode};
 use crate::server::{Bounds, Drain, Server};
+use crate::ship::Shipping;
 use crate::telemetry::clock::Clock;
 use crate::telemetry::metrics::Metrics;
 
@@ -44,6 +45,7 @@ pub struct App {
     drain_timeout: Duration,
     reloader: Reloader,
     watching: AbortHandle,
+    shipping: Option<Shipping>,
 }
 
 /// How a drain went.
@@ -59,6 +61,8 @@ pub enum Drained {
 
 /// What the journal gets to flush after the last request.
 const FLUSH: Duration = Duration::from_secs(10);
+/// What shipping gets after that. On a volume that ends with the pod, the rest is lost.
+const SHIP: Duration = Duration::from_secs(10);
 
 impl App {
     /// Binds, starts the background work and serves. Keys and credentials may still be on
@@ -78,7 +82,7 @@ impl App {
             None => None,
         };
         let directory = loaded.journal.directory.clone().unwrap_or_default();
-        let journal = Journal::open(loaded.journal.clone(), instance, &metrics)
+        let journal = Journal::open(loaded.journal.clone(), instance.clone(), &metrics)
             .map_err(|source| StartError::Journal { directory, source })?;
 
         let lender = lender(loaded.limit_store.clone(), &metrics);
@@ -86,7 +90,9 @@ impl App {
         let (fixed, drain_timeout) = (Fixed::of(&loaded), loaded.drain_timeout);
         let (state, dangers) = (InForce::of(&loaded), loaded.dangers.clone());
         let trail = Trail::new(journal.clone(), Clock::System);
+        let ship = loaded.ship.clone();
         let first = snapshot(loaded, None, &ground).await?;
+        let shipping = shipping(ship, instance, &first.upstream, &journal, &metrics)?;
         first.identity.start();
         trail.started(&state, first.policy.version(), &dangers);
         let current = Arc::new(ArcSwap::from_pointee(first));
@@ -116,6 +122,7 @@ impl App {
             watching: tokio::spawn(follow(Arc::downgrade(&current), modes, trail.clone()))
                 .abort_handle(),
             reloader: Reloader { current, ground, tls, fixed, state, trail },
+            shipping,
         })
     }
 
@@ -178,6 +185,11 @@ impl App {
         let drained = if ended.is_ok() { Drained::Clean } else { Drained::CutOff };
         self.reloader.trail.stopping(drained);
         let flushed = tokio::time::timeout(FLUSH, self.health.journal.close()).await;
+        if let Some(shipping) = self.shipping
+            && !shipping.close(SHIP).await
+        {
+            tracing::warn!("the rest of the journal is shipped at the next start");
+        }
         self.stop_admin.cut();
         let _ = self.admin.await;
         if flushed.is_ok() { drained } else { Drained::Unflushed }

@@ -9,10 +9,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use prometheus::{IntCounter, IntCounterVec};
+use prometheus::IntCounter;
 
 use super::digest::ChainUid;
 use super::event::Event;
@@ -25,23 +26,17 @@ use super::recover::{Recovered, recover};
 use super::render::Renderer;
 use super::signing::{Signer, SigningKey};
 use super::sinks::{FileSink, Rotation, Sink, StdoutSink};
-use super::writer::{Follower, Syncs, Writer};
+use super::writer::{Syncs, Writer};
 use crate::telemetry::clock::Clock;
 use crate::telemetry::metrics::Metrics;
 
 /// Lines that wait for a disk that hangs: about 30,000 of the usual 2 KiB.
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
-/// Lines that wait for whoever reads standard output, beyond which the copy has gaps.
-const COPY_BYTES: usize = 4 * 1024 * 1024;
-/// What the end of the copy may cost at shutdown, when the journal itself is complete.
-const COPY_GRACE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalConfig {
     /// Where the `*.jsonl` files go; `None` makes standard output the journal.
     pub directory: Option<PathBuf>,
-    /// With a directory: a copy on standard output. Without one it is the journal anyway.
-    pub stdout: bool,
     pub durability: Durability,
     /// Bytes after which a new file is begun.
     pub rotate_size: u64,
@@ -83,6 +78,8 @@ pub enum Unavailable {
     Failing,
     #[error("the audit journal is closed")]
     Closed,
+    #[error("the audit spool is full of unshipped events")]
+    SpoolFull,
 }
 
 /// Keeps the record. Clones share one queue and one writing thread, which ends, after what
@@ -95,8 +92,7 @@ pub struct Journal {
 #[derive(Debug)]
 struct Inner {
     queue: Arc<Queue>,
-    /// The copy on standard output.
-    copy: Option<Arc<Queue>>,
+    spool_full: AtomicBool,
     renderer: Arc<Renderer>,
     durability: Durability,
     refused: IntCounter,
@@ -131,23 +127,21 @@ impl Journal {
         let Some(directory) = &config.directory else {
             let ledger = ledger(Position::first(ChainUid::generate()?));
             let begun = Begun { sink: Box::new(StdoutSink::open()?), ledger, opening: Vec::new() };
-            return Self::start(config, &renderer, begun, None, metrics);
+            return Self::start(config, &renderer, begun, metrics);
         };
         // The lock is held until the new file has its own.
         let Recovered { at, stamp, gaps, opening, open_from, lock: _lock } = recover(directory)?;
         let rotation = Rotation { size: config.rotate_size, age: config.rotate_age };
         let sink = FileSink::open(directory, at.chain, stamp, rotation, intents, Clock::System)?;
         let ledger = ledger(at).inheriting(gaps, open_from);
-        let copy = config.stdout.then(|| start_copy(&metrics.audit_events)).transpose()?;
         let begun = Begun { sink: Box::new(sink), ledger, opening };
-        Self::start(config, &renderer, begun, copy, metrics)
+        Self::start(config, &renderer, begun, metrics)
     }
 
     fn start(
         config: &JournalConfig,
         renderer: &Arc<Renderer>,
         begun: Begun,
-        follower: Option<Follower>,
         metrics: &Metrics,
     ) -> io::Result<Self> {
         let limits = Limits { places: config.queue, bytes: QUEUE_BYTES };
@@ -155,14 +149,13 @@ impl Journal {
         let events = &metrics.audit_events;
         let inner = Inner {
             queue: Arc::clone(&queue),
-            copy: follower.as_ref().map(|follower| Arc::clone(&follower.queue)),
+            spool_full: AtomicBool::new(false),
             renderer: Arc::clone(renderer),
             durability: config.durability,
             refused: events.with_label_values(&[begun.sink.name(), "refused"]),
         };
         let syncs = (config.durability == Durability::Fsync).then(|| Syncs::new(metrics));
         Writer::new(queue, begun.sink, Some(begun.ledger), events)
-            .copying(follower)
             .syncing(syncs)
             .spawn(&begun.opening)?;
         Ok(Self { inner: Arc::new(inner) })
@@ -171,10 +164,11 @@ impl Journal {
     /// A place in the queue for one request, taken before the request may go upstream.
     ///
     /// # Errors
-    /// When the queue is full, the journal cannot be written, or it is closed. The request
-    /// must then be refused (503): nothing may happen that cannot be recorded.
+    /// When the queue or the spool is full, the journal cannot be written, or it is closed.
+    /// The request must then be refused (503): nothing may happen that cannot be recorded.
     pub fn reserve(&self) -> Result<Intent, Unavailable> {
-        match self.inner.queue.reserve() {
+        let spool = if self.spool_full() { Err(Unavailable::SpoolFull) } else { Ok(()) };
+        match spool.and_then(|()| self.inner.queue.reserve()) {
             Ok(()) => Ok(Intent { journal: Some(self.clone()) }),
             Err(unavailable) => {
                 self.inner.refused.inc();
@@ -211,21 +205,25 @@ impl Journal {
         !self.inner.queue.is_failing() && !self.inner.queue.is_closed()
     }
 
-    /// Refuses new places and returns once everything committed so far is written; the copy
-    /// on standard output gets one second more. To be called after the last request ended:
-    /// an intent still open then is written when it is committed, if the process lives.
+    /// Refuses new places while more is unshipped than may be; whoever ships says so.
+    pub fn set_spool_full(&self, full: bool) {
+        self.inner.spool_full.store(full, Ordering::Relaxed);
+    }
+
+    /// Whether new places are refused for that reason: for readiness.
+    pub fn spool_full(&self) -> bool {
+        self.inner.spool_full.load(Ordering::Relaxed)
+    }
+
+    /// Refuses new places and returns once everything committed so far is written. To be
+    /// called after the last request ended: an intent still open then is written when it is
+    /// committed, if the process lives.
     ///
     /// While the disk fails this waits: give it a deadline. Cancel-safe: dropping it stops
     /// the waiting, not the writing.
     pub async fn close(&self) {
         self.inner.queue.close();
         written(&self.inner.queue).await;
-        if let Some(copy) = &self.inner.copy {
-            copy.close();
-            if tokio::time::timeout(COPY_GRACE, written(copy)).await.is_err() {
-                tracing::warn!("standard output did not take the end of the audit copy");
-            }
-        }
     }
 }
 
@@ -249,18 +247,6 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.queue.shutdown();
     }
-}
-
-/// A blocked pipe must hold up neither the journal nor the requests, so standard output as
-/// a copy has a queue and a thread of its own.
-fn start_copy(events: &IntCounterVec) -> io::Result<Follower> {
-    let sink = Box::new(StdoutSink::open()?);
-    // Places are not reserved in a copy; only its bytes bound it.
-    let limits = Limits { places: usize::MAX, bytes: COPY_BYTES };
-    let queue = Arc::new(Queue::new(Durability::Memory, limits));
-    let dropped = events.with_label_values(&[sink.name(), "dropped"]);
-    Writer::new(Arc::clone(&queue), sink, None, events).spawn(&[])?;
-    Ok(Follower { queue, dropped })
 }
 
 async fn written(queue: &Queue) {

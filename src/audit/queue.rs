@@ -175,22 +175,12 @@ impl Queue {
         ticket
     }
 
-    /// Takes over a batch that another queue has written, or refuses it whole when there
-    /// is no room.
-    pub(super) fn offer(&self, lines: &[u8], events: u64) -> bool {
-        let held = self.bytes.load(Ordering::Relaxed);
-        if held > 0 && held + lines.len() > self.limits.bytes {
-            return false;
-        }
+    /// Puts lines before all others that take no place and that nobody waits for.
+    pub(super) fn open_with(&self, lines: &[u8]) {
         let mut state = self.lock();
-        state.last += events;
-        state.events += events;
         state.buffer.extend_from_slice(lines);
         self.bytes.fetch_add(lines.len(), Ordering::Relaxed);
-        let count = usize::try_from(events).unwrap_or(usize::MAX);
-        self.places.fetch_add(count, Ordering::Relaxed);
         self.rouse(state);
-        true
     }
 
     fn rouse(&self, mut state: MutexGuard<'_, State>) {
@@ -446,15 +436,5 @@ mod tests {
         let mut batch = Batch::default();
         assert_eq!(take(&queue, &mut batch), Taken::Lines);
         assert_eq!((batch.events, batch.last, batch.finish), (1, 2, true));
-    }
-
-    #[test]
-    fn a_batch_offered_to_a_full_queue_is_refused_whole() {
-        let queue = queue(usize::MAX, 10);
-        assert!(queue.offer(&[b'x'; 8], 2));
-        assert!(!queue.offer(&[b'x'; 8], 2));
-        let mut taken = Batch::default();
-        assert_eq!(take(&queue, &mut taken), Taken::Lines);
-        assert_eq!((taken.bytes.len(), taken.events), (8, 2));
     }
 }

@@ -31,17 +31,8 @@ pub(super) struct Writer {
     next_head: Instant,
     /// The run's records have their end.
     ended: bool,
-    /// The queue of the copy on standard output.
-    copy: Option<Follower>,
     counts: Counts,
     syncs: Option<Syncs>,
-}
-
-/// A second queue with its own writer, given what the first has written. It may lag or
-/// block without holding up the journal; what it has no room for is left out and counted.
-pub(super) struct Follower {
-    pub(super) queue: Arc<Queue>,
-    pub(super) dropped: IntCounter,
 }
 
 /// `sagegate_audit_events_total` of one sink.
@@ -89,11 +80,7 @@ impl Writer {
         let counts =
             Counts { written: count("written"), failed: count("failed"), lost: count("lost") };
         let next_head = Instant::now() + HEAD_EVERY;
-        Self { queue, sink, ledger, next_head, ended: false, copy: None, counts, syncs: None }
-    }
-
-    pub(super) fn copying(self, copy: Option<Follower>) -> Self {
-        Self { copy, ..self }
+        Self { queue, sink, ledger, next_head, ended: false, counts, syncs: None }
     }
 
     pub(super) fn syncing(self, syncs: Option<Syncs>) -> Self {
@@ -104,7 +91,7 @@ impl Writer {
     pub(super) fn spawn(mut self, opening: &[u8]) -> io::Result<()> {
         let name = format!("audit-{}", self.sink.name());
         if !opening.is_empty() {
-            self.queue.offer(opening, 0);
+            self.queue.open_with(opening);
         }
         let run = move || {
             if self.ledger.is_some() {
@@ -131,9 +118,6 @@ impl Writer {
             batch.finish = true;
             self.keep(&batch, Some(Reason::Stop));
         }
-        if let Some(copy) = &self.copy {
-            copy.queue.shutdown();
-        }
     }
 
     /// The head that is due behind a batch.
@@ -155,11 +139,6 @@ impl Writer {
             self.next_head = Instant::now() + HEAD_EVERY;
         }
         self.ended = batch.finish;
-        if let Some(copy) = &self.copy
-            && !copy.queue.offer(draft.lines(), batch.events)
-        {
-            copy.dropped.inc_by(batch.events);
-        }
         if let (Some(ledger), Some(page)) = (&mut self.ledger, draft.page) {
             self.sink.kept(&page.heads);
             ledger.keep(page, &batch.bytes);

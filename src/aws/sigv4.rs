@@ -1,8 +1,9 @@
 //! Signature Version 4 over a request's head and the digest of its body.
 //!
-//! `aws-sigv4` does the work; this module fixes what SageMaker needs of it: header
-//! signatures, the real body's SHA-256 (UNSIGNED-PAYLOAD is undocumented there), no
-//! `x-amz-content-sha256`, and a path taken as it is.
+//! `aws-sigv4` does the work; this module fixes what SageMaker needs of it, which is right
+//! for other services too: header signatures, the real body's SHA-256 (UNSIGNED-PAYLOAD is
+//! undocumented there), no `x-amz-content-sha256` but the caller's own, and a path taken as
+//! it is.
 //!
 //! Source: AWS Signature Version 4, "Create a signed AWS API request".
 
@@ -17,12 +18,11 @@ use aws_sigv4::sign::v4::SigningParams;
 use aws_smithy_runtime_api::client::identity::Identity;
 use http::header::{HOST, HeaderName, HeaderValue};
 
-/// The service name in the credential scope.
-const SERVICE: &str = "sagemaker";
-
 /// What is signed. Header names in lower case; `host` among them.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
+    /// The service's name in the credential scope.
+    pub service: &'a str,
     pub method: &'a str,
     /// The path, percent-encoded as it will be sent. The host is among the headers.
     pub path: &'a str,
@@ -61,7 +61,7 @@ pub fn sign(
     let params = SigningParams::builder()
         .identity(identity)
         .region(region)
-        .name(SERVICE)
+        .name(head.service)
         .time(now)
         .settings(SETTINGS.clone())
         .build()
@@ -139,6 +139,7 @@ mod tests {
         ]
         .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
         let head = Head {
+            service: "sagemaker",
             method: "POST",
             path: "/endpoints/my-endpoint/invocations",
             headers: &headers,
@@ -190,7 +191,8 @@ mod tests {
 
     #[test]
     fn a_head_without_its_host_is_not_signed() {
-        let head = Head { method: "POST", path: "/", headers: &[], body_sha256: "" };
+        let head =
+            Head { service: "sagemaker", method: "POST", path: "/", headers: &[], body_sha256: "" };
         let got = sign(head, &identity(None), "us-west-2", UNIX_EPOCH);
         assert!(matches!(got, Err(SigningError::NoHost)));
     }

@@ -9,5 +9,6 @@ pub(super) mod gateway;
 pub(super) mod issuers;
 mod limits;
 mod privacy;
+pub(super) mod ship;
 pub(super) mod store;
 mod url;

@@ -9,6 +9,7 @@ pub mod gateway;
 mod named;
 pub mod privacy;
 mod server;
+pub mod sinks;
 pub mod store;
 mod units;
 

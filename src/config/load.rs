@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::at::At;
 use super::compile::access::{Known, access};
-use super::compile::{gateway, issuers, store};
+use super::compile::{gateway, issuers, ship, store};
 use super::expand::{Environment, expand};
 use super::fault::{Fault, Faults, Tried};
 use super::file;
@@ -186,6 +186,7 @@ fn compile<'a>(
     let issuers = issuers::issuers(at, file, sources);
     let (admin, journal) = (gateway::admin(at, file), gateway::journal(at, &file.audit, sources));
     let limit_store = store::store(at, file, sources);
+    let ship = ship::ship(at, file, sources);
     let policies = policies(at, file, sources);
     let Rules { path, access, limits } = rules?;
     let policy = Policy::compile(access.clone(), &policies, metrics);
@@ -207,6 +208,7 @@ fn compile<'a>(
         limits,
         limit_store,
         journal,
+        ship,
         log: gateway::log(&file.log),
         dangers: gateway::dangers(&file.danger),
         sources: Vec::new(),

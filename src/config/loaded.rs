@@ -13,6 +13,7 @@ use crate::limits::{LimitsConfig, RedisConfig};
 use crate::policy::Access;
 use crate::policy::Policy;
 use crate::server::{Bounds, TlsFiles};
+use crate::ship::ShipConfig;
 use crate::telemetry::log;
 use crate::upstream::Timeouts;
 
@@ -43,6 +44,8 @@ pub struct Loaded {
     /// Where limits are kept, if not in this process alone.
     pub limit_store: Option<RedisConfig>,
     pub journal: JournalConfig,
+    /// Where the journal's files go; `None` if there are none.
+    pub ship: Option<ShipConfig>,
     pub log: LogConfig,
     /// The options under `danger:` that are on; start-up warns about each.
     pub dangers: Vec<&'static str>,

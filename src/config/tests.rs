@@ -54,7 +54,7 @@ fn a_minimal_file_loads_with_the_documented_defaults() {
     assert_eq!((loaded.max_body, loaded.body_memory), (26_214_400, 268_435_456));
     assert_eq!(issuer.token_types, ["jwt", "at+jwt"]);
     assert_eq!(issuer.groups_claim, ["groups"]);
-    assert!(loaded.dangers.is_empty() && loaded.journal.stdout);
+    assert!(loaded.dangers.is_empty() && loaded.ship.is_none());
     assert_eq!(loaded.sources.len(), 2);
 }
 

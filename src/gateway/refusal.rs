@@ -85,7 +85,7 @@ impl Refusal {
             Self::Payload(PayloadError::Broken) => row(400, "ValidationError", "invalid", Rejected),
 
             Self::Record(Unavailable::Full) => row(503, "ServiceUnavailable", "shed", Rejected).retry(1),
-            Self::Record(Unavailable::Failing | Unavailable::Closed) => row(503, "ServiceUnavailable", "unrecordable", Rejected).retry(5),
+            Self::Record(Unavailable::Failing | Unavailable::Closed | Unavailable::SpoolFull) => row(503, "ServiceUnavailable", "unrecordable", Rejected).retry(5),
 
             Self::Sign(SignError::NoCredentials) => row(503, "ServiceUnavailable", "no_credentials", Error).retry(5),
             Self::Sign(SignError::Signing(_) | SignError::Uri(_)) => row(500, "InternalFailure", "error", Error),

@@ -46,6 +46,10 @@ pub struct Metrics {
     pub audit_sync_records: Histogram,
     /// `sagegate_audit_sync_wait_seconds`: from the first of them to the end of the fsync
     pub audit_sync_wait: Histogram,
+    /// `sagegate_audit_lag_seconds{sink}`: since the oldest event that is not shipped
+    pub audit_lag: GaugeVec,
+    /// `sagegate_audit_unshipped_bytes{sink}`
+    pub audit_unshipped: GaugeVec,
     /// `sagegate_limit_decisions_total{team,limit,result}`
     pub limit_decisions: IntCounterVec,
     /// `sagegate_limit_mode{mode}`: 1 for the mode that holds, of `embedded`, `shared`, `local`,
@@ -100,6 +104,8 @@ impl Metrics {
             audit_events: counter(AUDIT_EVENTS)?,
             audit_sync_records: plain_histogram(&registry, SYNC_RECORDS, &BATCH_RECORDS)?,
             audit_sync_wait: plain_histogram(&registry, SYNC_WAIT, &DISK_SECONDS)?,
+            audit_lag: gauge(AUDIT_LAG)?,
+            audit_unshipped: gauge(AUDIT_UNSHIPPED)?,
             limit_decisions: counter(LIMIT_DECISIONS)?,
             limit_mode: registered(&registry, IntGaugeVec::new(LIMIT_MODE.opts(), LIMIT_MODE.2)?)?,
             limit_store_errors: counter(LIMIT_STORE_ERRORS)?,
@@ -177,6 +183,16 @@ const SYNC_WAIT: Said = Said(
     "sagegate_audit_sync_wait_seconds",
     "From an audit record to the end of the fsync that served it, for the first of each batch.",
     &[],
+);
+const AUDIT_LAG: Said = Said(
+    "sagegate_audit_lag_seconds",
+    "Since the oldest event that the sink does not have yet.",
+    &["sink"],
+);
+const AUDIT_UNSHIPPED: Said = Said(
+    "sagegate_audit_unshipped_bytes",
+    "Bytes of the journal that the sink does not have yet.",
+    &["sink"],
 );
 const LIMIT_DECISIONS: Said = Said(
     "sagegate_limit_decisions_total",

@@ -16,6 +16,9 @@ use crate::limits::Admitted;
 use crate::names::RequestId;
 use crate::sagemaker::Call;
 
+/// SageMaker Runtime's in the credential scope.
+const SERVICE: &str = "sagemaker";
+
 /// A call with its signature. Only this room makes one, and only from an [`Admitted`].
 #[derive(Debug)]
 pub struct Signed {
@@ -55,6 +58,7 @@ pub(super) fn head(
     let mut headers = to_sign(call, route, id);
     let identity = credentials.current(now).ok_or(SignError::NoCredentials)?;
     let head = Head {
+        service: SERVICE,
         method: Method::POST.as_str(),
         path: &path,
         headers: &headers,

@@ -18,7 +18,6 @@ use crate::audit::sinks::{Resume, Trouble};
 fn config(durability: Durability) -> JournalConfig {
     JournalConfig {
         directory: None,
-        stdout: false,
         durability,
         rotate_size: 64 << 20,
         rotate_age: Duration::from_secs(3600),
@@ -243,7 +242,7 @@ fn script(config: &JournalConfig, resume: Resume) -> Script {
         begun: false,
     };
     let (renderer, begun) = begun(Box::new(sink));
-    let journal = Journal::start(config, &renderer, begun, None, &metrics).unwrap();
+    let journal = Journal::start(config, &renderer, begun, &metrics).unwrap();
     // What comes from here on is of later pages.
     while written.lock().unwrap().is_empty() {
         std::thread::yield_now();
@@ -354,52 +353,14 @@ fn an_intent_dropped_without_an_event_frees_its_place() {
     assert!(script.journal.reserve().is_ok());
 }
 
-/// The journal in `directory` with a copy whose reader the test plays.
-fn with_copy(directory: &Path, bytes: usize) -> (Journal, Metrics, SyncSender<io::Result<usize>>) {
-    let metrics = Metrics::new().unwrap();
-    let (answers, receiver) = sync_channel(0);
-    let (written, resume) = (Arc::default(), Resume::NextByte);
-    let syncs = sync_channel(0).1;
-    let sink = Scripted { answers: receiver, syncs, written, resume, pages: 1, begun: true };
-    let events = &metrics.audit_events;
-    let queue = Arc::new(Queue::new(Durability::Write, Limits { places: usize::MAX, bytes }));
-    Writer::new(Arc::clone(&queue), Box::new(sink), None, events).spawn(&[]).unwrap();
-    let dropped = events.with_label_values(&["scripted", "dropped"]);
-    let rotation = Rotation { size: 1 << 20, age: Duration::from_secs(3600) };
-    let chain = ChainUid::generate().unwrap();
-    let file = FileSink::open(directory, chain, 0, rotation, false, Clock::System).unwrap();
-    let (renderer, begun) = begun(Box::new(file));
-    let follower = Some(Follower { queue, dropped });
-    let config = config(Durability::Write);
-    let journal = Journal::start(&config, &renderer, begun, follower, &metrics).unwrap();
-    (journal, metrics, answers)
-}
-
 #[tokio::test]
-async fn a_copy_that_blocks_loses_counted_lines_and_never_holds_up_the_journal() {
-    let directory = tempfile::tempdir().unwrap();
-    let (journal, metrics, answers) = with_copy(directory.path(), 8 * 1024);
-    let samples = Samples::new();
-    for _ in 0..20 {
-        journal.reserve().unwrap().commit(&samples.allowed()).await.unwrap();
-    }
-    assert_eq!(requests(&files(directory.path()).concat()).len(), 20);
-    let dropped = count(&metrics, "scripted", "dropped");
-    assert!((1..20).contains(&dropped), "{dropped}");
-
-    drop(answers);
-    journal.close().await;
-    assert_eq!(count(&metrics, "scripted", "written"), 20 - dropped);
-}
-
-#[tokio::test]
-async fn a_copy_that_is_read_misses_nothing() {
-    let directory = tempfile::tempdir().unwrap();
-    let (journal, metrics, answers) = with_copy(directory.path(), 8 * 1024);
-    drop(answers);
-    let samples = Samples::new();
-    journal.reserve().unwrap().commit(&samples.allowed()).await.unwrap();
-    journal.close().await;
-    assert_eq!(count(&metrics, "scripted", "dropped"), 0);
-    assert_eq!(count(&metrics, "scripted", "written"), 1);
+async fn a_full_spool_refuses_new_places_and_nothing_else() {
+    let script = script(&config(Durability::Write), Resume::NextByte);
+    let early = script.journal.reserve().unwrap();
+    script.journal.set_spool_full(true);
+    assert_eq!(script.journal.reserve().unwrap_err(), Unavailable::SpoolFull);
+    assert_eq!(count(&script.metrics, "scripted", "refused"), 1);
+    drop(early.commit(&Samples::new().allowed()));
+    script.journal.set_spool_full(false);
+    assert!(script.journal.reserve().is_ok());
 }

@@ -12,7 +12,6 @@ use crate::telemetry::metrics::Metrics;
 fn config(directory: &Path, durability: Durability) -> JournalConfig {
     JournalConfig {
         directory: Some(directory.to_owned()),
-        stdout: false,
         durability,
         rotate_size: 1 << 20,
         rotate_age: Duration::from_secs(3600),

@@ -38,7 +38,6 @@ impl Written {
         let config = JournalConfig {
             privacy: crate::audit::Privacy::default(),
             directory: Some(self.0.path().to_owned()),
-            stdout: false,
             durability: Durability::Write,
             rotate_size: 8 * 1024,
             rotate_age: Duration::from_secs(3600),

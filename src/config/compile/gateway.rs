@@ -144,12 +144,7 @@ pub(in crate::config) fn aws(
     sources: &mut Sources,
 ) -> AwsConfig {
     let (here, aws) = (at.key("aws"), &file.aws);
-    let region = |text: &str| {
-        !text.is_empty() && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-    };
-    if aws.region.as_deref().is_some_and(|text| !region(text)) {
-        here.key("region").reject_with("is not a region's name", Some("such as `us-east-1`"));
-    }
+    check_region(&here.key("region"), aws.region.as_deref());
     runtime_url(&here, file, at.key("danger").damaged());
     let ca = aws.ca.as_ref().and_then(|path| certificates(&here.key("ca"), path, sources));
     AwsConfig {
@@ -160,6 +155,15 @@ pub(in crate::config) fn aws(
         ca,
         dns_refresh: not_zero(&here.key("dns_refresh"), aws.dns_refresh.0),
         timeouts: timeouts(&here.key("timeouts"), &aws.timeouts),
+    }
+}
+
+pub(super) fn check_region(at: &At<'_>, region: Option<&str>) {
+    let good = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+    };
+    if region.is_some_and(|text| !good(text)) {
+        at.reject_with("is not a region's name", Some("such as `us-east-1`"));
     }
 }
 
@@ -212,7 +216,6 @@ pub(in crate::config) fn journal(
     }
     JournalConfig {
         directory: file.directory.as_ref().map(|path| sources.resolve(path)),
-        stdout: file.stdout,
         durability: match file.durability {
             file::Durability::Memory => Durability::Memory,
             file::Durability::Write => Durability::Write,
@@ -262,6 +265,7 @@ pub(in crate::config) fn dangers(file: &file::Danger) -> Vec<&'static str> {
         http_runtime_url,
         public_admin,
         plaintext_limit_store,
+        http_sinks,
     } = *file;
     let all = [
         ("plaintext_listener", plaintext_listener),
@@ -269,6 +273,7 @@ pub(in crate::config) fn dangers(file: &file::Danger) -> Vec<&'static str> {
         ("http_runtime_url", http_runtime_url),
         ("public_admin", public_admin),
         ("plaintext_limit_store", plaintext_limit_store),
+        ("http_sinks", http_sinks),
     ];
     all.into_iter().filter_map(|(name, on)| on.then_some(name)).collect()
 }

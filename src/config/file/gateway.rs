@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::privacy::{Omit, PseudonymKey, Pseudonymized};
 pub use super::server::{Admin, Bounds, Server, ServerTimeouts, Tls};
+use super::sinks::Sinks;
 use super::store::Limits;
 use super::{ByteSize, Named, Span};
 
@@ -311,6 +312,15 @@ pub struct Audit {
     pub pseudonym_key: Option<PseudonymKey>,
     /// Leave these out of the record.
     pub omit: Vec<Omit>,
+    #[serde(skip_serializing_if = "Sinks::is_empty")]
+    pub sinks: Sinks,
+    /// How much of the journal may be unshipped; beyond it requests are refused with 503.
+    pub spool: ByteSize,
+    /// refuse: the bound is for what is unshipped. drop_oldest_shipped: it is for all files,
+    /// and the oldest that every sink has make room. What is unshipped is never removed.
+    pub spool_full: SpoolFull,
+    /// Remove files that are this old and that every sink has. Default: keep them.
+    pub retention: Option<Span>,
 }
 
 impl Default for Audit {
@@ -332,8 +342,22 @@ impl Default for Audit {
             pseudonymize: Vec::new(),
             pseudonym_key: None,
             omit: Vec::new(),
+            sinks: Sinks::default(),
+            // Some five million events: hours of an outage at full load.
+            spool: ByteSize(10 << 30),
+            // The journal on disk is the record until somebody says otherwise.
+            spool_full: SpoolFull::Refuse,
+            retention: None,
         }
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum SpoolFull {
+    Refuse,
+    DropOldestShipped,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -393,4 +417,6 @@ pub struct Danger {
     pub public_admin: bool,
     /// Ask a redis:// store beyond loopback: its password crosses the network in plaintext.
     pub plaintext_limit_store: bool,
+    /// Ship the record over http:// beyond loopback.
+    pub http_sinks: bool,
 }

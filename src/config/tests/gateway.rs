@@ -64,7 +64,7 @@ fn gateway_faults_in_their_words() {
     insta::assert_snapshot!(all.join("\n"), @r#"
 # danger: { plaintext: true }
 sagegate.yaml:4:11: danger.plaintext: unknown key
-  hint: known here: plaintext_listener, http_issuers, http_runtime_url, public_admin, plaintext_limit_store
+  hint: known here: plaintext_listener, http_issuers, http_runtime_url, public_admin, plaintext_limit_store, http_sinks
 # danger: yes
 sagegate.yaml:4:9: danger: expected a map, found `yes`
 # admin: { listen: 0.0.0.0:9090 }
@@ -283,4 +283,62 @@ fn pseudonyms_need_a_key_and_a_key_needs_a_use() {
     ];
     let told: Vec<_> = bad.iter().map(|audit| with(audit).unwrap_err()).collect();
     insta::assert_snapshot!(told.join("\n"));
+}
+
+#[test]
+fn sinks_follow_the_journals_files_over_https() {
+    let audit = |audit: &str| format!("audit: {{ directory: log, {audit} }}");
+    let otlp = "sinks: { otlp: { url: 'http://10.0.0.1/v1/logs', headers: { authorization: \"${IDP}\" } } }";
+    let cases = [
+        "audit: { sinks: { firehose: { stream: s } } }".to_owned(),
+        audit("sinks: { kafka: {}, s3: {}, firehose: }"),
+        audit(otlp),
+        audit("sinks: { otlp: { url: 'https://c.example.com/v1/logs', headers: { 'a b': x } } }"),
+        audit("sinks: { s3: { bucket: My_Bucket, prefix: /a?b, every: 0s, region: 'x y' } }"),
+        audit(
+            "sinks: { cloudwatch_logs: { group: g, stream: 'a:b', endpoint_url: 'https://h/p', ca: none.pem } }",
+        ),
+        audit("spool: 256MiB"),
+        audit("spool_full: drop, retention: 0s"),
+    ];
+    let all: Vec<_> = cases.iter().map(|more| format!("# {more}\n{}", in_gateway(more))).collect();
+    insta::assert_snapshot!(all.join("\n"), @r#"
+# audit: { sinks: { firehose: { stream: s } } }
+sagegate.yaml:4:17: audit.sinks: sinks follow the journal's files, and there are none
+  hint: give `directory`
+# audit: { directory: log, sinks: { kafka: {}, s3: {}, firehose: } }
+sagegate.yaml:4:35: audit.sinks.kafka: unknown key
+  hint: known here: cloudwatch_logs, firehose, s3, otlp
+sagegate.yaml:4:50: audit.sinks.s3.bucket: this key is required
+sagegate.yaml:4:62: audit.sinks.firehose: expected a map, found nothing
+  hint: give it a value, or leave the key out
+# audit: { directory: log, sinks: { otlp: { url: 'http://10.0.0.1/v1/logs', headers: { authorization: "${IDP}" } } } }
+sagegate.yaml:4:48: audit.sinks.otlp.url: `http://` is for loopback addresses
+  hint: use https, or spell out `danger: { http_sinks: true }`
+# audit: { directory: log, sinks: { otlp: { url: 'https://c.example.com/v1/logs', headers: { 'a b': x } } } }
+sagegate.yaml:4:99: audit.sinks.otlp.headers.a b: is not a header's name with a value for it
+# audit: { directory: log, sinks: { s3: { bucket: My_Bucket, prefix: /a?b, every: 0s, region: 'x y' } } }
+sagegate.yaml:4:49: audit.sinks.s3.bucket: a bucket's name has only `a-z`, `0-9`, `-` and `.`
+sagegate.yaml:4:68: audit.sinks.s3.prefix: a prefix has only letters, digits, `-`, `_`, `.`, `=` and `/`, and does not begin with `/`
+  hint: such as `sagegate/prod/`
+sagegate.yaml:4:81: audit.sinks.s3.every: must not be zero
+sagegate.yaml:4:93: audit.sinks.s3.region: is not a region's name
+  hint: such as `us-east-1`
+# audit: { directory: log, sinks: { cloudwatch_logs: { group: g, stream: 'a:b', endpoint_url: 'https://h/p', ca: none.pem } } }
+sagegate.yaml:4:72: audit.sinks.cloudwatch_logs.stream: a stream's name is not empty and has no `:` and no `*`
+sagegate.yaml:4:93: audit.sinks.cloudwatch_logs.endpoint_url: an endpoint's URL has no path
+sagegate.yaml:4:112: audit.sinks.cloudwatch_logs.ca: cannot read `none.pem`: there is no such file
+# audit: { directory: log, spool: 256MiB }
+sagegate.yaml:4:33: audit.spool: is less than twice `rotate_size`, 256MiB: only closed files can make room
+# audit: { directory: log, spool_full: drop, retention: 0s }
+sagegate.yaml:4:38: audit.spool_full: `drop` is not one of refuse, drop_oldest_shipped
+sagegate.yaml:4:55: audit.retention: must not be zero
+"#);
+
+    let open = format!("{GOOD}{}\ndanger: {{ http_sinks: true }}", audit(otlp));
+    let loaded = load_texts(&open, "").unwrap();
+    assert_eq!(loaded.dangers, ["http_sinks"]);
+    let ship = loaded.ship.unwrap();
+    assert_eq!((ship.sinks.len(), ship.spool, ship.retention), (2, 10 << 30, None));
+    assert!(!format!("{ship:?}").contains("idp.example.com"), "a header's value prints");
 }

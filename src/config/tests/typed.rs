@@ -256,6 +256,7 @@ fn audit() -> impl Strategy<Value = Audit> {
             pseudonymize: vec![Pseudonymized::User, Pseudonymized::SrcEndpoint],
             pseudonym_key: Some(PseudonymKey { name: "k".to_owned(), file: "k.key".into() }),
             omit: vec![Omit::UserAgent, Omit::InputLocation],
+            ..Audit::default()
         },
     )
 }
@@ -282,6 +283,7 @@ pub(super) fn gateway() -> impl Strategy<Value = Gateway> {
         http_runtime_url: d.2,
         public_admin: d.3,
         plaintext_limit_store: d.4,
+        http_sinks: false,
     });
     let probes = prop::option::of(listen());
     let admin = (listen(), probes).prop_map(|(listen, probes)| Admin { listen, probes });

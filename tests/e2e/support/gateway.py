@@ -30,7 +30,7 @@ class Gateway:
     ) -> None:
         """`own` may be None where `environment` says where credentials come from."""
         directory.mkdir(parents=True, exist_ok=True)
-        self.address, self._admin = _free_address(), _free_address()
+        self.address, self._admin = free_address(), free_address()
         self._directory, self._own, self._environment = directory, own, environment
         self._killed = False
         self._config = directory / "sagegate.yaml"
@@ -159,7 +159,7 @@ class Gateway:
         return self._directory / f"{name}.log"
 
 
-def _free_address() -> str:
+def free_address() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{probe.getsockname()[1]}"

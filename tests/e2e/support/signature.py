@@ -10,7 +10,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from botocore.auth import SigV4Auth
+from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
@@ -41,7 +41,9 @@ class Received:
         return next((value for key, value in self.headers if key == name), None)
 
 
-def faults(request: Received, credentials: Credentials, region: str) -> list[str]:
+def faults(
+    request: Received, credentials: Credentials, region: str, service: str = SERVICE
+) -> list[str]:
     """What is wrong with the request's signature; empty when nothing is."""
     names = [name for name, _ in request.headers]
     if doubled := {name for name in names if names.count(name) > 1}:
@@ -50,15 +52,15 @@ def faults(request: Received, credentials: Credentials, region: str) -> list[str
     if match is None:
         return ["the Authorization header is not an AWS4-HMAC-SHA256 signature"]
     scope = match.groupdict()
-    found = _scope_faults(scope, credentials, region) + _date_faults(request, scope["day"])
-    found += _coverage_faults(request, set(scope["signed"].split(";")), credentials)
+    expected = {"key": credentials.access_key, "region": region, "service": service}
+    found = _scope_faults(scope, expected) + _date_faults(request, scope["day"])
+    found += _coverage_faults(request, set(scope["signed"].split(";")), credentials, service)
     if not found and not _same_signature(request, scope, credentials):
         found.append("the signature does not match the request")
     return found
 
 
-def _scope_faults(scope: dict[str, str], credentials: Credentials, region: str) -> list[str]:
-    expected = {"key": credentials.access_key, "region": region, "service": SERVICE}
+def _scope_faults(scope: dict[str, str], expected: dict[str, str]) -> list[str]:
     return [
         f"the credential scope's {part} is {scope[part]!r} and not {value!r}"
         for part, value in expected.items()
@@ -77,7 +79,9 @@ def _date_faults(request: Received, day: str) -> list[str]:
     return [] if date.startswith(day) else ["x-amz-date and the credential scope differ in the day"]
 
 
-def _coverage_faults(request: Received, signed: set[str], credentials: Credentials) -> list[str]:
+def _coverage_faults(
+    request: Received, signed: set[str], credentials: Credentials, service: str
+) -> list[str]:
     names = {name for name, _ in request.headers}
     found = []
     if unsigned := names - signed - _UNSIGNED:
@@ -86,14 +90,17 @@ def _coverage_faults(request: Received, signed: set[str], credentials: Credentia
         found.append(f"signed headers that did not arrive: {sorted(missing)}")
     if request.header("x-amz-security-token") != credentials.token:
         found.append("x-amz-security-token is not the one of the gateway's credentials")
-    if (stated := request.header("x-amz-content-sha256")) is not None:
-        found.append(f"x-amz-content-sha256 is not for this service: {stated}")
+    expected = None if service == SERVICE else hashlib.sha256(request.body).hexdigest()
+    if (stated := request.header("x-amz-content-sha256")) != expected:
+        found.append(f"x-amz-content-sha256 is not for this service and body: {stated}")
     return found
 
 
 def _same_signature(request: Received, scope: dict[str, str], credentials: Credentials) -> bool:
     """Signs the received request anew and compares the whole header, byte for byte."""
-    signer = SigV4Auth(credentials, scope["service"], scope["region"])
+    # S3 takes a path as it came; other services encode it once more.
+    auth = S3SigV4Auth if scope["service"] == "s3" else SigV4Auth
+    signer = auth(credentials, scope["service"], scope["region"])
     signed = {name: request.header(name) for name in scope["signed"].split(";")}
     url = f"http://{request.header('host')}{request.path}"
     anew = AWSRequest(method=request.method, url=url, headers=signed, data=request.body)
