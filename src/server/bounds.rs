@@ -29,6 +29,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// For which a caller may take nothing of an answer.
     pub unread: Duration,
+    /// At a drain: for which callers are still taken.
+    pub notice: Duration,
 }
 
 /// For a listener that nobody configures: the operator's.
@@ -46,6 +48,8 @@ impl Default for Bounds {
                 head: Duration::from_secs(10),
                 idle: Duration::from_mins(2),
                 unread: Duration::from_mins(5),
+                // The operator's listeners end last.
+                notice: Duration::ZERO,
             },
         }
     }

@@ -8,7 +8,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -81,7 +82,7 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Serves it to its end. When the server drains, the requests at hand are finished:
-    /// HTTP/1 closes after the current answer and HTTP/2 sends GOAWAY.
+    /// HTTP/1 closes after the current answer, which says so, and HTTP/2 sends GOAWAY.
     pub(super) async fn serve<H: Handler>(self, stream: TcpStream, handler: H, drain: Drain) {
         let Self { address, tls, bounds } = self;
         // Answers are written whole; waiting to fill a segment would only delay them.
@@ -110,11 +111,15 @@ where
 {
     let (wire, seen) = Wire::new(stream, bounds.timeouts.head);
     let activity = Activity::new(bounds.timeouts);
-    let (answering, requests) = (handler.clone(), activity.clone());
-    let service = service_fn(move |request| {
-        let (handler, open) = (answering.clone(), requests.begin());
+    let (answering, requests, leaving) = (handler.clone(), activity.clone(), drain.clone());
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (handler, open, drain) = (answering.clone(), requests.begin(), leaving.clone());
         async move {
-            let answer = handler.handle(request, peer).await;
+            let version = request.version();
+            let mut answer = handler.handle(request, peer).await;
+            if drain.is_draining() && version < Version::HTTP_2 {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok::<_, std::convert::Infallible>(answer.map(|body| Watched::new(body, open)))
         }
     });
@@ -123,7 +128,7 @@ where
     let mut guard = Guard { peer, handler: &handler, activity: &activity, seen: &seen, told: 0 };
     let ended = tokio::select! {
         ended = guard.over(connection.as_mut(), |it| it.graceful_shutdown()) => ended,
-        () = drain.started() => {
+        () = drain.noticed(bounds.timeouts.notice) => {
             connection.as_mut().graceful_shutdown();
             guard.over(connection.as_mut(), |it| it.graceful_shutdown()).await
         }

@@ -1,5 +1,7 @@
 //! The two ways a server ends: asked to finish, and told to stop.
 
+use std::time::Duration;
+
 use tokio_util::sync::CancellationToken;
 
 /// A server's end, shared with all its connections. Cloning shares it.
@@ -10,7 +12,7 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// No new connections; open ones finish what they are at.
+    /// Soon no new connections; open ones finish what they are at.
     pub fn start(&self) {
         self.draining.cancel();
     }
@@ -25,9 +27,15 @@ impl Drain {
         self.draining.is_cancelled()
     }
 
-    /// Cancel-safe.
-    pub(super) async fn started(&self) {
+    /// Returns once the drain began and `notice` is over, for which whoever calls is still
+    /// answered and told to call elsewhere: to close on an idle caller at once would break the
+    /// request that is already on its way from there.
+    ///
+    /// Cancel-safe, but each call gives notice anew.
+    pub(super) async fn noticed(&self, notice: Duration) {
         self.draining.cancelled().await;
+        // Whoever is told to stop has no time left.
+        let _ = tokio::time::timeout(notice, self.cut.cancelled()).await;
     }
 
     /// Cancel-safe.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,16 +60,17 @@ impl Server {
         self.address
     }
 
-    /// Accepts connections until `drain` starts, then waits for the open ones to end, which
+    /// Accepts connections until `drain` has given notice, then waits for the open ones to end, which
     /// they all do once it cuts them. Dropping the future stops accepting and leaves open
     /// connections to run on.
     pub async fn serve<H: Handler>(self, handler: H, drain: Drain) {
         let connections = TaskTracker::new();
         let places = Places::new(&self.bounds);
+        let mut noticed = pin!(drain.noticed(self.bounds.timeouts.notice));
         loop {
             let (stream, address, place) = tokio::select! {
                 accepted = self.accept(&places) => accepted,
-                () = drain.started() => break,
+                () = noticed.as_mut() => break,
             };
             let connection = Connection { address, tls: self.tls.clone(), bounds: self.bounds };
             let (handler, drain, open) =

@@ -31,6 +31,9 @@ const POOL_IDLE: Duration = Duration::from_secs(50);
 /// Idle connections kept to each address: as many as requests are served at once by a busy
 /// gateway.
 const POOL_SIZE: usize = 512;
+/// What is read ahead of a caller who does not. hyper's own bound is 400 KiB, which a thousand
+/// slow readers would make 400 MiB.
+const READ_AHEAD: usize = 64 * 1024;
 /// Of a call that could not be sent: to three addresses, if there are as many.
 const MOST_TRIES: u32 = 3;
 
@@ -124,6 +127,7 @@ impl Upstream {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
             .pool_max_idle_per_host(POOL_SIZE)
+            .http1_max_buf_size(READ_AHEAD)
             .build(Connector::new(&config, &route)?);
         let destinations = Destinations::follow(&route, config.dns_refresh);
         let (budget, retries) = (Budget::new(Instant::now()), Retries::new(metrics));

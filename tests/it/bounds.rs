@@ -11,6 +11,12 @@ fn bounded(bounds: Value) -> Setup {
     Setup::default().with("server", "bounds", bounds)
 }
 
+fn timed(key: &str, span: &str) -> Setup {
+    let mut setup = Setup::default();
+    setup.gateway["server"]["timeouts"][key] = json!(span);
+    setup
+}
+
 #[tokio::test]
 async fn a_request_over_the_bound_gets_a_503_and_a_stream_keeps_its_place_to_its_end() {
     let mut stand = Stand::with(bounded(json!({"requests": 1}))).await;
@@ -73,7 +79,7 @@ async fn a_connection_over_the_bound_is_closed_at_once_and_its_place_comes_back(
 
 #[tokio::test]
 async fn a_head_that_comes_too_slowly_is_closed_on_and_recorded_and_an_idle_caller_is_not() {
-    let setup = Setup::default().with("server", "timeouts", json!({"head": "200ms"}));
+    let setup = timed("head", "200ms");
     let stand = Stand::answering(setup).await;
     let ask = Ask::invoke(&stand.token());
     let mut idle = stand.caller().await;
@@ -98,7 +104,7 @@ async fn a_head_that_comes_too_slowly_is_closed_on_and_recorded_and_an_idle_call
 
 #[tokio::test]
 async fn a_body_that_comes_too_slowly_gets_a_408() {
-    let setup = Setup::default().with("server", "timeouts", json!({"body": "100ms"}));
+    let setup = timed("body", "100ms");
     let stand = Stand::answering(setup).await;
     let mut slow = stand.caller().await;
     let head = Ask::invoke(&stand.token()).head();
@@ -112,7 +118,7 @@ async fn a_body_that_comes_too_slowly_gets_a_408() {
 
 #[tokio::test]
 async fn a_caller_who_asks_nothing_for_long_is_let_go_and_one_who_waits_is_not() {
-    let setup = Setup::default().with("server", "timeouts", json!({"idle": "200ms"}));
+    let setup = timed("idle", "200ms");
     let mut stand = Stand::with(setup).await;
     let mut waiting = stand.caller().await;
     waiting.write(Ask::invoke(&stand.token()).bytes()).await;

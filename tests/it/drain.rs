@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sagegate::app::Drained;
 use serde_json::json;
@@ -13,7 +14,7 @@ use tokio::task::JoinHandle;
 use crate::support::caller::End;
 use crate::support::sagemaker::Connection;
 use crate::support::stand::events;
-use crate::support::{Ask, Caller, OK, Response, SageMaker, Setup, Stand, soon};
+use crate::support::{Ask, Caller, OK, Response, SageMaker, Setup, Stand, soon, until};
 
 /// A drain under way, and what the gateway left behind.
 struct Draining {
@@ -33,7 +34,7 @@ impl Draining {
         let done = tokio::spawn(app.drain());
         soon("the listener's end", async {
             while TcpStream::connect(gateway).await.is_ok() {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
         })
         .await;
@@ -132,6 +133,28 @@ async fn what_outlasts_the_drain_timeout_is_cut_off_and_on_record() {
         assert_eq!(event["unmapped"]["ending"], "caller_gone");
         assert_eq!(event["status"], "Failure");
     }
+}
+
+#[tokio::test]
+async fn for_a_while_callers_are_still_answered_and_told_to_leave() {
+    let setup = Setup::default().with("server", "timeouts", json!({"notice": "1s"}));
+    let stand = Stand::answering(setup).await;
+    let ask = Ask::invoke(&stand.token());
+    let mut kept = stand.caller().await;
+    kept.write(ask.bytes()).await;
+    assert_eq!(kept.response(200).await.get("connection"), None);
+    let (gateway, health) = (stand.app.address(), stand.app.health().clone());
+    let (app, _rest) = stand.apart();
+    let done = tokio::spawn(app.drain());
+    until("the drain", || !health.faults().is_empty()).await;
+    let mut fresh = Caller::connect(gateway).await;
+    for caller in [&mut kept, &mut fresh] {
+        caller.write(ask.bytes()).await;
+        assert_eq!(caller.response(200).await.get("connection"), Some("close"));
+        caller.closed().await;
+    }
+    assert_eq!(soon("the drain's end", done).await.unwrap(), Drained::Clean);
+    assert!(TcpStream::connect(gateway).await.is_err());
 }
 
 #[tokio::test]

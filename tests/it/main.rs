@@ -27,6 +27,7 @@ mod forward;
 mod http2;
 mod identity;
 mod malformed;
+mod panic;
 mod parse;
 mod protocol;
 mod record;

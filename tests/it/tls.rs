@@ -1,6 +1,8 @@
 //! TLS on both sides: the protocols by ALPN, client certificates where asked for, and no word
 //! to a SageMaker that cannot show who it is.
 
+use rcgen::ExtendedKeyUsagePurpose;
+use rustls::version::TLS12;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
@@ -8,13 +10,22 @@ use tokio::net::TcpListener;
 
 use crate::http2;
 use crate::support::request::INVOKE;
-use crate::support::tls::{Authority, Identity, connect, terminate};
+use crate::support::tls::{Authority, Identity, connect, connect_with, terminate};
 use crate::support::{Ask, Caller, OK, SageMaker, Setup, Stand};
 
+fn setup() -> Setup {
+    let tls = json!({"certificate": "tls.crt", "private_key": "tls.key"});
+    Setup::default().with("server", "tls", tls)
+}
+
 async fn stand(authority: &Authority, client_ca: Option<&Authority>) -> Stand {
+    stand_with(authority, client_ca, false).await
+}
+
+async fn stand_with(authority: &Authority, client_ca: Option<&Authority>, modern: bool) -> Stand {
     let directory = TempDir::new().unwrap();
     authority.issue("gateway.test").write(directory.path(), "tls");
-    let mut tls = json!({"certificate": "tls.crt", "private_key": "tls.key"});
+    let mut tls = json!({"certificate": "tls.crt", "private_key": "tls.key", "modern": modern});
     if let Some(clients) = client_ca {
         std::fs::write(directory.path().join("clients.pem"), clients.pem()).unwrap();
         tls["client_ca"] = json!("clients.pem");
@@ -84,12 +95,112 @@ async fn served(stand: &Stand, authority: &Authority, identity: Option<&Identity
 async fn a_client_certificate_is_demanded_where_client_ca_says_so() {
     let (authority, clients, strangers) = (Authority::new(), Authority::new(), Authority::new());
     let stand = stand(&authority, Some(&clients)).await;
-    let (right, wrong) = (clients.issue("app"), strangers.issue("app"));
-    assert!(!served(&stand, &authority, None).await, "without one");
-    assert!(!served(&stand, &authority, Some(&wrong)).await, "with a stranger's");
+    let expired = clients.issue_with("app", |params| {
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    });
+    let early = clients.issue_with("app", |params| {
+        params.not_before = rcgen::date_time_ymd(4000, 1, 1);
+        params.not_after = rcgen::date_time_ymd(4001, 1, 1);
+    });
+    let usage =
+        |usage| clients.issue_with("app", |params| params.extended_key_usages = vec![usage]);
+    for (what, identity) in [
+        ("without one", None),
+        ("with a stranger's", Some(strangers.issue("app"))),
+        ("with an expired one", Some(expired)),
+        ("with one that is not valid yet", Some(early)),
+        ("with a server's", Some(usage(ExtendedKeyUsagePurpose::ServerAuth))),
+    ] {
+        assert!(!served(&stand, &authority, identity.as_ref()).await, "{what}");
+    }
     assert!(stand.sagemaker.seen().is_empty(), "nothing went on");
-    assert!(served(&stand, &authority, Some(&right)).await, "with the right one");
-    assert_eq!(stand.sagemaker.seen().len(), 1);
+    let right = [clients.issue("app"), usage(ExtendedKeyUsagePurpose::ClientAuth)];
+    for identity in &right {
+        assert!(served(&stand, &authority, Some(identity)).await, "with the right one");
+    }
+    assert_eq!(stand.sagemaker.seen().len(), 2);
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn the_hybrid_key_exchange_is_preferred_and_every_suite_is_of_mozillas_set() {
+    let authority = Authority::new();
+    let stand = stand(&authority, None).await;
+    let address = stand.app.address();
+    let stream = connect(address, &authority, &[], None).await.unwrap();
+    let session = stream.get_ref().1;
+    let group = session.negotiated_key_exchange_group().unwrap().name();
+    assert_eq!(group, rustls::NamedGroup::X25519MLKEM768);
+    assert_eq!(session.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
+    let older = connect_with(address, &authority, &[], None, &[&TLS12]).await.unwrap();
+    let group = older.get_ref().1.negotiated_key_exchange_group().unwrap().name();
+    assert_eq!(group, rustls::NamedGroup::X25519, "for whoever does not know it");
+
+    let suites = rustls::crypto::aws_lc_rs::default_provider().cipher_suites;
+    let mut names: Vec<_> = suites.iter().map(|suite| format!("{:?}", suite.suite())).collect();
+    names.sort();
+    assert_eq!(names, SUITES, "of the versions that are here");
+    stand.stop().await;
+}
+
+/// Mozilla's intermediate set without its DHE suites, guidelines version 5.7.
+const SUITES: [&str; 9] = [
+    "TLS13_AES_128_GCM_SHA256",
+    "TLS13_AES_256_GCM_SHA384",
+    "TLS13_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+];
+
+#[tokio::test]
+async fn modern_takes_tls_13_alone() {
+    let authority = Authority::new();
+    for (modern, twelve) in [(false, true), (true, false)] {
+        let stand = stand_with(&authority, None, modern).await;
+        let address = stand.app.address();
+        let older = connect_with(address, &authority, &[], None, &[&TLS12]).await;
+        assert_eq!(older.is_ok(), twelve, "modern: {modern}");
+        drop(older);
+        assert!(served(&stand, &authority, None).await);
+        stand.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_is_renewed_under_load_and_a_broken_one_is_never_shown() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let mut stand = stand(&old, None).await;
+    let ask = Ask::invoke(&stand.token());
+    let stream = connect(stand.app.address(), &old, &["http/1.1"], None).await.unwrap();
+    let mut open = Caller::over(stream);
+    // (what is written, whether it is taken)
+    let other = new.issue("gateway.test");
+    let steps = [
+        ("garbage".to_owned(), false),
+        // A certificate that does not belong to the key.
+        (other.certificate.clone(), false),
+        (old.issue("gateway.test").certificate, false),
+    ];
+    for (certificate, taken) in steps {
+        std::fs::write(stand.directory().join("tls.crt"), certificate).unwrap();
+        assert_eq!(stand.try_reload(setup()).await.is_ok(), taken);
+        open.write(ask.bytes()).await;
+        open.response(200).await;
+        assert!(served(&stand, &old, None).await, "the old one is shown");
+        assert!(!served(&stand, &new, None).await);
+    }
+    other.write(stand.directory(), "tls");
+    stand.try_reload(setup()).await.unwrap();
+    open.write(ask.bytes()).await;
+    open.response(200).await;
+    assert!(served(&stand, &new, None).await, "the new one is shown");
+    assert!(!served(&stand, &old, None).await);
+    drop(open);
     stand.stop().await;
 }
 

@@ -68,6 +68,7 @@ fn bounds(at: &At<'_>, file: &file::Server) -> server::Bounds {
             head: not_zero(&here.key("head"), file.head.0),
             idle: not_zero(&here.key("idle"), file.idle.0),
             unread: not_zero(&here.key("unread"), file.unread.0),
+            notice: file.notice.0,
         },
     }
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -112,6 +113,9 @@ pub struct ServerTimeouts {
     pub idle: Span,
     /// Without taking anything of an answer that is there.
     pub unread: Span,
+    /// At a drain, before the listener and idle connections are closed: callers are still
+    /// answered, and told to call elsewhere.
+    pub notice: Span,
 }
 
 impl Default for ServerTimeouts {
@@ -128,6 +132,9 @@ impl Default for ServerTimeouts {
             idle: Span::seconds(120),
             // Far above what a slow network needs for the few hundred KiB that are buffered.
             unread: Span::seconds(300),
+            // Of what is on its way from callers who keep their connections. Kubernetes may
+            // send new ones for some seconds more, if nothing else waits for it.
+            notice: Span(Duration::from_millis(500)),
         }
     }
 }

@@ -184,12 +184,13 @@ fn server() -> impl Strategy<Value = Server> {
         modern: true,
     }));
     let workers = prop::option::of(1..64_usize).prop_map(|n| n.and_then(NonZeroUsize::new));
-    let timeouts = (span(), span(), span(), span(), span()).prop_map(|s| ServerTimeouts {
+    let timeouts = (span(), span(), span(), span(), span(), span()).prop_map(|s| ServerTimeouts {
         handshake: s.0,
         head: s.1,
         body: s.2,
         idle: s.3,
         unread: s.4,
+        notice: s.5,
     });
     (listen(), tls, size(), size(), span(), workers, bounds(), timeouts).prop_map(
         |(listen, tls, max_body, body_memory, drain_timeout, workers, bounds, timeouts)| Server {

@@ -1,3 +1,13 @@
 """Every scenario: importing this registers them all."""
 
-from scenarios import clock, crash, credentials, disk, identity_provider, sagemaker  # noqa: F401
+from scenarios import (  # noqa: F401
+    callers,
+    clock,
+    crash,
+    credentials,
+    disk,
+    http2,
+    identity_provider,
+    operators,
+    sagemaker,
+)

@@ -39,8 +39,12 @@ impl Default for Setup {
         });
         Self {
             gateway: json!({
-                // A drain that hangs fails its test soon.
-                "server": {"listen": "127.0.0.1:0", "drain_timeout": "5s"},
+                // A drain that hangs fails its test soon, and nobody is on the way here.
+                "server": {
+                    "listen": "127.0.0.1:0",
+                    "drain_timeout": "5s",
+                    "timeouts": {"notice": "0s"},
+                },
                 "admin": {"listen": "127.0.0.1:0"},
                 "aws": {"region": "us-east-1"},
                 "audit": {"directory": "journal", "stdout": false},
@@ -118,6 +122,15 @@ impl Stand {
         let loaded = load(self.directory.path(), &setup, &self.metrics);
         self.app.reload(loaded).await.unwrap();
         until("readiness", || self.app.health().faults().is_empty()).await;
+    }
+
+    /// Applies the same files anew, as they are now.
+    pub async fn try_reload(&mut self, setup: Setup) -> Result<(), String> {
+        let setup = local(setup, &self.issuer, self.sagemaker.address);
+        let path = write(self.directory.path(), &setup);
+        let loaded = config::load(&path, &|_| None, &self.metrics);
+        let loaded = loaded.map_err(|faults| faults.to_string())?;
+        self.app.reload(loaded).await.map_err(|error| error.to_string())
     }
 
     /// Another gateway beside this one, if it can be started.
@@ -261,9 +274,14 @@ fn local(mut setup: Setup, issuer: &Issuer, sagemaker: SocketAddr) -> Setup {
     setup
 }
 
-fn load(directory: &Path, setup: &Setup, metrics: &Metrics) -> Loaded {
+fn write(directory: &Path, setup: &Setup) -> PathBuf {
     let path = directory.join("sagegate.yaml");
     std::fs::write(&path, setup.gateway.to_string()).unwrap();
     std::fs::write(directory.join("access.yaml"), setup.access.to_string()).unwrap();
+    path
+}
+
+fn load(directory: &Path, setup: &Setup, metrics: &Metrics) -> Loaded {
+    let path = write(directory, setup);
     config::load(&path, &|_| None, metrics).unwrap_or_else(|faults| panic!("{faults}"))
 }
