@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{IntCounterVec, IntGauge};
+use rustix::net::{SocketFlags, accept_with};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 
@@ -35,6 +36,8 @@ struct Meters {
     open: IntGauge,
     refused: IntCounterVec,
 }
+
+type Accepted = (TcpStream, SocketAddr, Place);
 
 impl Server {
     /// Binds `address`; port 0 picks a free one. `name` is the listener's in the metrics.
@@ -67,11 +70,7 @@ impl Server {
         let connections = TaskTracker::new();
         let places = Places::new(&self.bounds);
         let mut noticed = pin!(drain.noticed(self.bounds.timeouts.notice));
-        loop {
-            let (stream, address, place) = tokio::select! {
-                accepted = self.accept(&places) => accepted,
-                () = noticed.as_mut() => break,
-            };
+        let serve = |(stream, address, place): Accepted| {
             let connection = Connection { address, tls: self.tls.clone(), bounds: self.bounds };
             let (handler, drain, open) =
                 (handler.clone(), drain.clone(), Open::new(&self.meters.open));
@@ -82,15 +81,32 @@ impl Server {
                 }
                 drop((place, open));
             });
+        };
+        loop {
+            tokio::select! {
+                accepted = self.accept(&places) => serve(accepted),
+                () = noticed.as_mut() => break,
+            }
         }
+        self.waiting(&places).for_each(serve);
         // Refuse new connections while the open ones finish.
         drop(self.listener);
         connections.close();
         connections.wait().await;
     }
 
+    /// Who has connected and was not accepted yet: closing the listener would reset them.
+    fn waiting<'a>(&'a self, places: &'a Arc<Places>) -> impl Iterator<Item = Accepted> + 'a {
+        let next = || accept_with(&self.listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC).ok();
+        std::iter::from_fn(next).take(self.bounds.connections).filter_map(|accepted| {
+            let stream = TcpStream::from_std(accepted.into()).ok()?;
+            let address = stream.peer_addr().ok()?;
+            Some((stream, address, places.take(address.ip()).ok()?))
+        })
+    }
+
     /// The next connection that finds a place. The others are closed at once.
-    async fn accept(&self, places: &Arc<Places>) -> (TcpStream, SocketAddr, Place) {
+    async fn accept(&self, places: &Arc<Places>) -> Accepted {
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) => match places.take(peer.ip()) {
