@@ -11,6 +11,8 @@ use std::path::Path;
 mod call;
 #[path = "../fuzz/checks/config.rs"]
 mod config;
+#[path = "../fuzz/checks/framing.rs"]
+mod framing;
 #[path = "../fuzz/checks/journal.rs"]
 mod journal;
 #[path = "../fuzz/checks/jwks.rs"]
@@ -23,9 +25,10 @@ mod token;
 /// Whether the input is let through; panics if it should not have been.
 type Check = fn(&[u8]) -> bool;
 
-const CHECKS: [(&str, Check); 6] = [
+const CHECKS: [(&str, Check); 7] = [
     ("call", call::check),
     ("config", config::check),
+    ("framing", framing::check),
     ("journal", journal::check),
     ("jwks", jwks::check),
     ("pattern", pattern::check),

@@ -97,7 +97,8 @@ impl Server {
 
     /// Who has connected and was not accepted yet: closing the listener would reset them.
     fn waiting<'a>(&'a self, places: &'a Arc<Places>) -> impl Iterator<Item = Accepted> + 'a {
-        let next = || accept_with(&self.listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC).ok();
+        let next =
+            || accept_with(&self.listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC).ok();
         std::iter::from_fn(next).take(self.bounds.connections).filter_map(|accepted| {
             let stream = TcpStream::from_std(accepted.into()).ok()?;
             let address = stream.peer_addr().ok()?;

@@ -24,6 +24,7 @@ mod bounds;
 mod drain;
 mod durable;
 mod forward;
+mod frames;
 mod http2;
 mod identity;
 mod malformed;
