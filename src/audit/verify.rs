@@ -64,21 +64,22 @@ impl Evidence {
     }
 
     /// With the heads in `path`: lines as they stand beside a journal's file, or the heads'
-    /// records as a sink keeps them. Other lines are passed over.
+    /// records as a sink keeps them. Other lines are passed over. Returns how many there are.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn add_heads(&mut self, path: &Path) -> io::Result<()> {
+    pub fn add_heads(&mut self, path: &Path) -> io::Result<usize> {
         let mut lines = Lines::new(open(path)?);
-        let mut line = 0;
+        let (mut line, mut heads) = (0, 0);
         while let Some(piece) = lines.next()? {
             line += 1;
             if let Some(head) = Head::parse(piece.text) {
+                heads += 1;
                 let kept = Kept { path: path.to_owned(), line, head };
                 self.heads.entry(kept.head.statement.chain_uid).or_default().push(kept);
             }
         }
-        Ok(())
+        Ok(heads)
     }
 }
 

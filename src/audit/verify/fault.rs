@@ -50,6 +50,8 @@ pub enum What {
     MissingChain { count: u64, head: u64 },
     #[error("bad head: head {0} has no good signature by this key")]
     BadSignature(u64),
+    #[error("bad head: there is none, so that nothing shows who wrote this chain")]
+    NoHead,
     #[error("bad head: it cannot be read")]
     Unreadable,
     #[error("bad head: head {0} does not fit the record before it")]

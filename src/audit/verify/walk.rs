@@ -26,12 +26,22 @@ pub(super) struct Walk<'e> {
     place: (PathBuf, u64),
     /// The last head's number and digest.
     head: Option<(u64, Fingerprint)>,
-    /// By file: the offset from which on it is void.
-    void: HashMap<String, u64>,
+    /// By file: from where on it is void.
+    void: HashMap<String, Void>,
+    /// The last record that a head counts.
+    vouched: u64,
     /// The last record that a removed file held.
     retired: u64,
     ended: bool,
     report: Report,
+}
+
+/// The word of a file's beginning on one before it, which the walk has yet to come to: a line
+/// that is in no chain voids nothing.
+struct Void {
+    offset: u64,
+    place: (PathBuf, u64),
+    told: bool,
 }
 
 /// Why a walk stops.
@@ -59,6 +69,7 @@ impl<'e> Walk<'e> {
             place: (PathBuf::new(), 1),
             head: None,
             void: HashMap::new(),
+            vouched: 0,
             retired: 0,
             ended: false,
             report: Report::new(chain),
@@ -101,13 +112,16 @@ impl<'e> Walk<'e> {
     /// The gaps that the beginning of a file tells of, which are of files before it.
     fn find_gaps(&mut self, path: &Path) -> io::Result<()> {
         let mut lines = Lines::new(open(path)?);
+        let mut number = 0;
         while let Some(piece) = lines.next()? {
+            number += 1;
             let line = Line::parse(piece.text).filter(|line| line.is_intact());
             match line.map(|line| line.kind) {
                 Some(Kind::Head) => {}
                 Some(Kind::Gap) => {
                     if let Some(gap) = gap(piece.text) {
-                        self.void.insert(gap.file, gap.offset);
+                        let place = (path.to_owned(), number);
+                        self.void.insert(gap.file, Void { offset: gap.offset, place, told: false });
                     }
                 }
                 _ => break,
@@ -121,7 +135,7 @@ impl<'e> Walk<'e> {
         // The one that writes it may be in the middle of a line.
         let live = newest && file.try_lock_shared().is_err();
         let mut lines = Lines::new(file);
-        let void = self.void.get(&name(path)).copied().unwrap_or(u64::MAX);
+        let void = self.void.get(&name(path)).map_or(u64::MAX, |void| void.offset);
         let mut number = 0;
         while let Some(piece) = lines.next()? {
             if piece.offset >= void {
@@ -230,6 +244,7 @@ impl<'e> Walk<'e> {
         if (number, previous) != expected {
             return Err(What::HeadOutOfOrder { found: number, expected: expected.0 });
         }
+        self.vouched = self.vouched.max(line.sequence);
         self.head = Some((number, head.statement.digest()));
         self.ended = head.statement.reason == Reason::Stop;
         self.report.heads += 1;
@@ -247,6 +262,7 @@ impl<'e> Walk<'e> {
             if count == link.sequence && fingerprint != link.fingerprint {
                 return Err(What::OtherChain { record: count, head: number });
             }
+            self.vouched = self.vouched.max(count);
             self.held += 1;
         }
         Ok(())
@@ -264,6 +280,14 @@ impl<'e> Walk<'e> {
                 }
             }));
         }
+        if let Some(void) = self.void.values().find(|void| !void.told) {
+            let (path, line) = void.place.clone();
+            return Err(Stop::Fault(Fault { path, line, what: What::Foreign }));
+        }
+        // With no head to hold it against, the key says nothing.
+        if self.evidence.key.is_some() && self.report.heads == 0 && self.kept.is_empty() {
+            return Err(Stop::Fault(Fault { path, line, what: What::NoHead }));
+        }
         let before = self.report.first.saturating_sub(1);
         if self.evidence.whole && before > self.retired {
             let what = What::MissingBeginning { from: 1, to: before };
@@ -272,14 +296,20 @@ impl<'e> Walk<'e> {
         if before > 0 {
             self.report.notes.push(format!("begins behind record {before}"));
         }
-        if !self.ended && self.last.is_some() {
-            self.report.notes.push("no head ends it: it is being written, or a run crashed".into());
+        if let Some(last) = self.last.filter(|_| !self.ended) {
+            let behind = last.sequence.saturating_sub(self.vouched);
+            self.report.notes.push(format!(
+                "no head ends it: it is being written, or a run crashed; no head speaks for the last {behind} records"
+            ));
         }
         Ok(())
     }
 
     fn note_gap(&mut self, text: &[u8]) {
         let Some(Gap { file, offset, bytes, reason }) = gap(text) else { return };
+        if let Some(void) = self.void.get_mut(&file) {
+            void.told = true;
+        }
         let note = format!(
             "gap: {file} ends at byte {offset}: {bytes} bytes behind it are no records ({reason})"
         );

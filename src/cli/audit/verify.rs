@@ -59,7 +59,9 @@ fn evidence(asked: &Verify) -> Result<Evidence, String> {
     });
     let mut evidence = Evidence::default().with_key(key.transpose()?);
     for path in &asked.heads {
-        evidence.add_heads(path).map_err(|error| error.to_string())?;
+        if evidence.add_heads(path).map_err(|error| error.to_string())? == 0 {
+            return Err(told(path, &"holds no head"));
+        }
     }
     Ok(evidence)
 }
