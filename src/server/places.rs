@@ -5,7 +5,7 @@
 //! who waits in the kernel's queue cannot tell that from an outage.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Bounds, sockets};
@@ -47,8 +47,7 @@ impl Places {
     }
 
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, Full> {
-        // ::ffff:10.0.0.1 on a listener for both families is 10.0.0.1.
-        let address = address.to_canonical();
+        let address = network(address);
         let each = if address.is_loopback() { usize::MAX } else { self.each };
         self.with_taken(|taken| {
             if taken.all >= self.all {
@@ -68,6 +67,18 @@ impl Places {
     fn with_taken<T>(&self, act: impl FnOnce(&mut Taken) -> T) -> T {
         // Nothing panics under the lock.
         act(&mut self.taken.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Whose share it is. A host of IPv6 has a network of 64 bits to choose addresses from (RFC
+/// 4291 §2.5.1), so that all of it counts as one; ::ffff:10.0.0.1 on a listener for both
+/// families is 10.0.0.1.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(six) if !six.is_loopback() => {
+            Ipv6Addr::from_bits(six.to_bits() >> 64 << 64).into()
+        }
+        other => other,
     }
 }
 
@@ -120,6 +131,19 @@ mod tests {
         drop((second, others, again));
         let taken = places.taken.lock().unwrap();
         assert_eq!((taken.all, taken.by_address.len()), (0, 0), "nothing is left of them");
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_address_and_its_neighbour_another() {
+        let places = places(8, Some(1));
+        let six = |text: &str| text.parse::<IpAddr>().unwrap();
+        let held = places.take(six("2001:db8::1")).unwrap();
+        assert_eq!(places.take(six("2001:db8::ffff:2")).unwrap_err(), Full::Address);
+        assert!(places.take(six("2001:db8:0:1::1")).is_ok());
+        drop(held);
+        assert!(places.take(six("2001:db8::3")).is_ok());
+        let loopback = [places.take(six("::1")).unwrap(), places.take(six("::1")).unwrap()];
+        drop(loopback);
     }
 
     #[test]
