@@ -282,8 +282,14 @@ impl<'a> Hidden<'a> {
         let mut hidden = Vec::new();
         if let Some((caller, told)) = event.caller.zip(user).filter(|(c, told)| c.user != *told) {
             let (whole, told) = (caller.user.as_str(), told.as_str());
-            hidden.push((whole.into(), told));
-            hidden.push((split(whole).1.into(), split(told).1));
+            for (value, told) in [(whole, told), (split(whole).1, split(told).1)] {
+                // As Cedar writes a name in its errors.
+                let escaped = value.escape_debug().to_string();
+                if escaped != value {
+                    hidden.push((escaped.into(), told));
+                }
+                hidden.push((value.into(), told));
+            }
         }
         if let Some(told) = source {
             hidden.push((event.source.ip().to_canonical().to_string().into(), told));

@@ -309,6 +309,8 @@ impl Exchange {
             None => &address,
         };
         let user = self.principal.as_ref().map(|principal| privacy.user(principal.user()));
+        // A reason may name a user; the record has it with the name hidden.
+        let detail = closing.detail.as_deref().filter(|_| !privacy.hides_users());
         tracing::info!(
             target: "sagegate::access",
             request_id = %self.id,
@@ -318,7 +320,7 @@ impl Exchange {
             user = user.as_ref().map(|user| user.as_str()),
             status = closing.status,
             outcome = closing.outcome,
-            detail = closing.detail.as_deref(),
+            detail,
             bytes = closing.bytes,
             duration_ms = millis(total),
             upstream_ms = upstream.map(millis),

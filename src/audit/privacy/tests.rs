@@ -72,6 +72,20 @@ fn a_key_that_could_be_guessed_or_not_be_named_is_none() {
 }
 
 #[test]
+fn a_name_is_hidden_as_cedar_escapes_it_too() {
+    let samples = Samples::new();
+    let user = User::new(r#"corp/al"7z'\o"#);
+    let errors = [format!(r#"`User::"{}"` has no attribute"#, user.as_str().escape_debug()).into()];
+    let mut event = samples.allowed();
+    event.caller = event.caller.map(|caller| Caller { user: &user, ..caller });
+    event.decision = event.decision.map(|decision| Decision { errors: &errors, ..decision });
+    let open = line(&Privacy::default(), &event);
+    assert!(open.contains("has no attribute") && open.matches("7z").count() > 2, "{open}");
+    let closed = line(&both(), &event);
+    assert!(closed.contains("has no attribute") && !closed.contains("7z"), "{closed}");
+}
+
+#[test]
 fn where_a_pseudonym_stands_the_value_stands_nowhere() {
     let samples = Samples::new();
     let (groups, errors) =

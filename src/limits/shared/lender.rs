@@ -235,13 +235,14 @@ async fn run(lender: Weak<Inner>, mut woken: mpsc::Receiver<Arc<Pool>>) {
 }
 
 impl Inner {
-    /// Asks for what the pool wants, in a task of its own.
+    /// Asks for all that the pool wants, in tasks of their own. What is asked for wants no
+    /// more, so each turn asks for others.
     async fn serve(self: &Arc<Self>, pool: &Arc<Pool>) {
-        if !lock(&self.health).is_closed() {
-            return;
-        }
-        let asks = pool.asks(self.now());
-        if !asks.is_empty() {
+        while lock(&self.health).is_closed() {
+            let asks = pool.asks(self.now());
+            if asks.is_empty() {
+                return;
+            }
             self.spawn(Arc::clone(pool), asks).await;
         }
     }

@@ -338,3 +338,26 @@ impl Pool {
         self.queued.store(false, Ordering::Release);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_wishes_than_a_call_holds_are_asked_for_by_the_next_calls() {
+        let pool = Pool::new("t");
+        let kind = Kind::Slots(4);
+        let slices: Vec<_> = (0..2 * MOST_OF_A_CALL + 1)
+            .map(|key| pool.slice(&key.to_string(), kind, None))
+            .collect();
+        for slice in &slices {
+            assert!(slice.check(kind, 1, 0).is_err(), "wanted, and not there yet");
+        }
+        let calls: Vec<_> = (0..4).map(|_| pool.asks(0)).collect();
+        let sizes: Vec<_> = calls.iter().map(Vec::len).collect();
+        assert_eq!(sizes, [MOST_OF_A_CALL, MOST_OF_A_CALL, 1, 0]);
+        let keys: std::collections::HashSet<_> =
+            calls.iter().flatten().map(|asking| &asking.key).collect();
+        assert_eq!(keys.len(), slices.len());
+    }
+}
