@@ -1,6 +1,7 @@
 //! Commands: one file each. Arguments are read here; what they mean is decided there.
 //!
-//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 denied (`explain`).
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 denied (`explain`) or touched
+//! (`audit verify`).
 
 mod audit;
 mod check;

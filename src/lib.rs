@@ -13,6 +13,10 @@
 //! | send, relay | [`upstream`] | signed → answer, streamed |
 //! | record | [`gateway`], [`audit`] | one event, whatever happened |
 //!
+//! Beside the corridor, and never in its way: [`aws`] keeps credentials fresh, `limits/shared`
+//! fetches ahead what gateways share, [`ship`] takes the journal off the machine,
+//! `audit/verify` and `audit/query` read it again, [`admin`] answers probes.
+//!
 //! The corridor itself is `gateway/handle.rs`; open that first. Each stage's result can be
 //! made by that stage alone, so a request that skipped one does not compile.
 //!

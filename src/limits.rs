@@ -13,9 +13,8 @@
 //!
 //! A limit has a `Counter`: its counts by key, under one lock. What a single count can do is
 //! the trait `Count` (`count.rs`); here they are a `Bucket` (rates), `Used` (days) and `Open`
-//! (concurrency), in this process. A store elsewhere is another `Count`, a slice of what the
-//! store granted, spent here without waiting; it gets a row in `counter::Kept`, and is filled
-//! by a task of its own. [`Limits::admit`] is where a first slice may be waited for.
+//! (concurrency), in this process. With a store that gateways share it is `Leased`: a slice of
+//! what the store granted, spent here without waiting, and filled by a task of `shared`. [`Limits::admit`] is where a first slice may be waited for.
 
 mod admit;
 mod admitted;
