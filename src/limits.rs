@@ -31,13 +31,15 @@ mod open;
 mod share;
 mod shared;
 mod table;
+mod usage;
 
 pub use admit::{Limits, Moment};
 pub use admitted::{Admitted, OverLimit};
 pub use bytes::{BodyGuard, BodyMemory};
 pub use concurrency::{Concurrency, Slot};
 pub use limit::{Filter, Limit, LimitsConfig, MICROS, Measure, Origin, Per, Period, Scope, Unit};
-pub use shared::{Lender, Mode, OnFailure, RedisConfig, RedisTls};
+pub use shared::{Lender, Mode, OnFailure, RedisConfig, RedisTls, StoreError};
+pub use usage::{Unasked, used_now};
 
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 use super::admitted::{Admitted, Held, OverLimit};
 use super::count::Now;
 use super::counter::Counter;
-use super::leased::{Leasing, stem};
+use super::leased::{Addresses, Leasing};
 use super::limit::{Limit, LimitsConfig};
 use super::share::{Ask, Length, Share};
 use super::shared::Lender;
@@ -61,11 +61,10 @@ impl Limits {
         let time = Time { origin, clock: clock.clone() };
         let mut old: Vec<_> = previous.iter().flat_map(|previous| &previous.counters).collect();
         let now = time.now(time.moment());
-        let mut alike = HashMap::<_, usize>::new();
+        let mut addresses = Addresses::default();
         let mut counted = |limit: Limit| {
-            let nth = alike.entry((limit.scope.clone(), stem(&limit))).or_default();
-            let leasing = lender.map(|lender| Leasing::new(lender, &limit, *nth));
-            *nth += 1;
+            let address = addresses.of(&limit);
+            let leasing = lender.map(|lender| Leasing::new(lender, &limit, &address));
             counter(limit, leasing, &mut old, now)
         };
         let counters: Vec<_> = config.limits.into_iter().map(&mut counted).collect();

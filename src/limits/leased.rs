@@ -1,5 +1,6 @@
 //! The count of a limit that gateways share: spent here, from a slice of what the store has.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -27,17 +28,10 @@ pub(super) struct Leasing {
 }
 
 impl Leasing {
-    /// `nth` of the limits that are alike but for their numbers.
-    pub(super) fn new(lender: &Lender, limit: &Limit, nth: usize) -> Self {
-        let tag = match &limit.scope {
-            Scope::Everybody => "everybody".to_owned(),
-            Scope::Team(team) => format!("team:{}", team.as_str()),
-            Scope::NoTeam => "no-team".to_owned(),
-        };
-        let nth = if nth == 0 { String::new() } else { format!("#{nth}") };
-        let base = format!("{}{nth}", stem(limit)).into();
+    pub(super) fn new(lender: &Lender, limit: &Limit, address: &Address) -> Self {
         let (kind, calendar) = kind(&limit.measure);
-        Self { lender: lender.clone(), pool: lender.pool(&tag), base, kind, calendar }
+        let (pool, base) = (lender.pool(&address.tag), Arc::clone(&address.base));
+        Self { lender: lender.clone(), pool, base, kind, calendar }
     }
 
     /// The same limit with other numbers.
@@ -64,9 +58,36 @@ impl Leasing {
     }
 }
 
+/// Where a limit stands in the store.
+pub(super) struct Address {
+    /// Whose it is: the hash tag of its keys.
+    pub(super) tag: String,
+    pub(super) base: Arc<str>,
+}
+
+/// Gives limits their addresses, in the order of the file.
+#[derive(Default)]
+pub(super) struct Addresses(HashMap<(String, String), usize>);
+
+impl Addresses {
+    pub(super) fn of(&mut self, limit: &Limit) -> Address {
+        let tag = match &limit.scope {
+            Scope::Everybody => "everybody".to_owned(),
+            Scope::Team(team) => format!("team:{}", team.as_str()),
+            Scope::NoTeam => "no-team".to_owned(),
+        };
+        let stem = stem(limit);
+        // Of the limits that are alike but for their numbers.
+        let nth = self.0.entry((tag.clone(), stem.clone())).or_default();
+        let base = if *nth == 0 { stem.into() } else { format!("{stem}#{nth}").into() };
+        *nth += 1;
+        Address { tag, base }
+    }
+}
+
 /// What of a limit is in its keys: all but its numbers, so that what is used stays used when
 /// they change.
-pub(super) fn stem(limit: &Limit) -> String {
+fn stem(limit: &Limit) -> String {
     let per = match limit.per {
         Per::Whole => "",
         Per::User => "-per-user",
@@ -101,6 +122,22 @@ fn short(text: &str) -> String {
     hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// What is limited, and for a quota on which day.
+pub(super) fn kind_at(measure: &Measure, wall: SystemTime) -> Kind {
+    let (mut kind, mut calendar) = kind(measure);
+    set_day(&mut kind, calendar.as_mut(), Now { mono: 0, wall });
+    kind
+}
+
+fn set_day(kind: &mut Kind, calendar: Option<&mut Calendar>, now: Now) {
+    if let (Some(calendar), Kind::Units { day, .. }) = (calendar, kind) {
+        Used::advance(calendar, now);
+        let micros = |second: i64| u64::try_from(second).unwrap_or(0).saturating_mul(1_000_000);
+        let (starts, ends) = calendar.today();
+        *day = Some(Day { from: micros(starts), to: micros(ends) });
+    }
+}
+
 fn kind(measure: &Measure) -> (Kind, Option<Calendar>) {
     match measure {
         Measure::Rate { quota, period, burst, .. } => {
@@ -129,14 +166,7 @@ impl Count for Leased {
 
     fn advance(leasing: &mut Leasing, now: Now) {
         let now = leasing.wall(now);
-        if let (Some(calendar), Kind::Units { day, .. }) =
-            (&mut leasing.calendar, &mut leasing.kind)
-        {
-            Used::advance(calendar, now);
-            let micros = |second: i64| u64::try_from(second).unwrap_or(0).saturating_mul(1_000_000);
-            let (starts, ends) = calendar.today();
-            *day = Some(Day { from: micros(starts), to: micros(ends) });
-        }
+        set_day(&mut leasing.kind, leasing.calendar.as_mut(), now);
     }
 
     fn check(&self, leasing: &Leasing, cost: u64, now: Now) -> Result<(), u64> {

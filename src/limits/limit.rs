@@ -251,6 +251,16 @@ impl Period {
 }
 
 /// For callers: `200 requests per second with a burst of 400, per user`.
+impl Measure {
+    /// So many of what it counts, as the file spells them.
+    pub fn amount(&self, units: u64) -> String {
+        match (self, NonZeroU64::new(units)) {
+            (Self::Rate { unit, .. } | Self::Day { unit, .. }, Some(units)) => unit.amount(units),
+            _ => units.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.measure.fmt(f)?;

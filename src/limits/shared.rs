@@ -15,6 +15,7 @@
 mod breaker;
 mod lease;
 mod lender;
+mod peek;
 mod script;
 mod slice;
 mod slots;
@@ -22,9 +23,10 @@ mod store;
 
 pub use lease::OnFailure;
 pub use lender::{Lender, Mode};
-pub use store::{RedisConfig, RedisTls};
+pub use store::{RedisConfig, RedisTls, StoreError};
 
 pub(super) use lease::{Empty, Terms};
+pub(super) use peek::Peeker;
 pub(super) use script::Day;
 pub(super) use slice::{Kind, Pool, Slice};
 

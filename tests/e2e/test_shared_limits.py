@@ -152,6 +152,34 @@ def test_two_and_four_gateways_admit_together_what_one_may(
     assert set().union(*(caller.answers for caller in callers["calm"])) == {200}
 
 
+def test_what_is_used_now_is_told_and_asking_uses_nothing(
+    start: Callable[..., list[Gateway]], issuer: Issuer, redis: Redis
+) -> None:
+    (gateway,) = start(1, {"url": redis.url})
+    is_shared(gateway)
+
+    def used(team: str) -> list[str]:
+        told = gateway.command("limits", "--team", team)
+        assert told.returncode == 0, told.stderr
+        heads, *rows = told.stdout.splitlines()
+        place = heads.index("USED") + len("USED")
+        return [row[:place].split()[-1] for row in rows]
+
+    assert used("daily") == ["0"]
+    assert statuses(gateway, issuer.token("daily"), 3) == [200] * 3
+    # What is leased and not spent counts as used.
+    leased = int(*used("daily"))
+    assert 3 <= leased <= 60
+    assert [used("daily") for _ in range(5)] == [[str(leased)]] * 5
+    assert used("calm") == ["0", "0"]
+
+    redis.kill()
+    unknown = gateway.command("limits", "--team", "daily")
+    assert (unknown.returncode, "60 requests a day" in unknown.stdout) == (1, True)
+    assert unknown.stderr.startswith("error: what is used is not known: the limit store cannot be asked")
+    redis.start()
+
+
 def test_a_killed_gateways_slots_return(
     start: Callable[..., list[Gateway]], redis: Redis, issuer: Issuer, held: threading.Event
 ) -> None:

@@ -70,7 +70,7 @@ const MOST_OF_A_CALL: usize = 128;
 impl Pool {
     pub(super) fn new(tag: &str) -> Self {
         Self {
-            members: format!("sagegate:{{{tag}}}:gateways"),
+            members: members(tag),
             tag: tag.into(),
             slices: Mutex::default(),
             queued: AtomicBool::new(false),
@@ -286,8 +286,13 @@ impl Slice {
     }
 }
 
+/// The key of the gateways that use the limits of this tag.
+pub(super) fn members(tag: &str) -> String {
+    format!("sagegate:{{{tag}}}:gateways")
+}
+
 /// A day's quota has a key of its own each day.
-fn full_key(tag: &str, key: &str, kind: Kind) -> String {
+pub(super) fn full_key(tag: &str, key: &str, kind: Kind) -> String {
     match kind {
         Kind::Units { day: Some(Day { from, .. }), .. } => {
             format!("sagegate:{{{tag}}}:{key}:{}", from / 1_000_000)

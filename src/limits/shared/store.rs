@@ -77,7 +77,7 @@ impl Eq for RedisConfig {}
 
 /// Why the store did not answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum StoreError {
+pub enum StoreError {
     #[error("no answer in time")]
     Timeout,
     #[error("not connected")]
@@ -150,18 +150,38 @@ impl Store {
         tokio::time::timeout(self.config.timeout, asked).await.map_err(|_| StoreError::Timeout)?
     }
 
-    /// Connects anew, so that a name is looked up again, and asks for nothing: a write that
-    /// shows whether the store would take one.
+    /// The same for somebody who has time.
+    ///
+    /// # Errors
+    /// As [`ask`](Self::ask).
+    pub(super) async fn ask_at_leisure(
+        &self,
+        members: &str,
+        wishes: &[(&str, Wish)],
+    ) -> Result<Words, StoreError> {
+        let connection = self.connected().clone().ok_or(StoreError::Unconnected)?;
+        let asked = self.invoke(connection, members, wishes);
+        tokio::time::timeout(CONNECT, asked).await.map_err(|_| StoreError::Timeout)?
+    }
+
+    /// Connects anew, so that a name is looked up again.
+    ///
+    /// # Errors
+    /// As [`ask`](Self::ask).
+    pub(super) async fn connect(&self) -> Result<(), StoreError> {
+        let connecting = tokio::time::timeout(CONNECT, connect(&self.config));
+        *self.connected() = Some(connecting.await.map_err(|_| StoreError::Timeout)??);
+        Ok(())
+    }
+
+    /// Connects anew and asks for nothing: a write that shows whether the store would take one.
     ///
     /// # Errors
     /// As [`ask`](Self::ask).
     pub(super) async fn probe(&self, members: &str) -> Result<Words, StoreError> {
-        let connecting = tokio::time::timeout(CONNECT, connect(&self.config));
-        let fresh = connecting.await.map_err(|_| StoreError::Timeout)??;
+        self.connect().await?;
         // The script may have to be loaded first, and a cluster's nodes to be met.
-        let warmed = self.invoke(fresh.clone(), members, &[]);
-        tokio::time::timeout(CONNECT, warmed).await.map_err(|_| StoreError::Timeout)??;
-        *self.connected() = Some(fresh);
+        self.ask_at_leisure(members, &[]).await?;
         self.ask(members, &[]).await
     }
 

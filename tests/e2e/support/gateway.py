@@ -51,6 +51,11 @@ class Gateway:
             "log": log | config.get("log", {}),
         }
 
+    def command(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """What another command says of the same configuration."""
+        command = [BINARY, name, "--config", self._config, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
     def start(self) -> "Gateway":
         """Starts the process and waits for nothing."""
         environment = bare_environment(**self._environment)
