@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Dispatch, Event, Metadata, Subscriber};
 
 use crate::support::caller::End;
 use crate::support::{Ask, OK, Stand};
@@ -38,7 +38,9 @@ impl Subscriber for Saboteur {
 #[tokio::test]
 async fn a_stage_that_panics_answers_500_is_on_record_and_harms_no_other_request() {
     let panics = Arc::new(AtomicBool::new(false));
-    // Everything of this test runs on this thread.
+    // Everything of this test runs on this thread. tracing asks a lone subscriber only if the
+    // thread that comes by first is its own, and other tests sign as well: so there are two.
+    let _another = Dispatch::new(Saboteur(Arc::clone(&panics)));
     let _guard = tracing::subscriber::set_default(Saboteur(Arc::clone(&panics)));
     let mut stand = Stand::start().await;
     let mut other = stand.caller().await;
