@@ -29,10 +29,10 @@ impl Certificate {
         Ok(Self { der: made.cert.der().clone(), certificate, private_key })
     }
 
-    /// The value of `server.tls`.
-    pub(crate) fn as_yaml(&self) -> String {
+    /// `server.tls`, behind the other keys of `server`.
+    pub(crate) fn as_key(&self) -> String {
         let (certificate, private_key) = (self.certificate.display(), self.private_key.display());
-        format!("{{ certificate: \"{certificate}\", private_key: \"{private_key}\" }}")
+        format!(", tls: {{ certificate: \"{certificate}\", private_key: \"{private_key}\" }}")
     }
 
     /// Connects callers with HTTP/1.1 to who has it.

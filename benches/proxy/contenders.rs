@@ -234,7 +234,7 @@ fn places(
         ("GROUP", GROUP.to_owned()),
         ("PATH", PATH.to_owned()),
         ("REGION", REGION.to_owned()),
-        ("TLS", course.certificate.map_or_else(|| "null".to_owned(), Certificate::as_yaml)),
+        ("TLS", course.certificate.map_or_else(String::new, Certificate::as_key)),
     ]
 }
 
