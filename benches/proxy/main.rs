@@ -11,6 +11,7 @@
 //! What concerns sagegate alone is measured after the race, each on a sagegate of its own.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench reports to its terminal")]
 
+mod alone;
 mod apart;
 mod bare;
 mod caller;

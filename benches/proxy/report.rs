@@ -9,7 +9,6 @@ use crate::run::Turn;
 const REACH_BARE: f64 = 1.5;
 const REACH_ENVOY: f64 = 0.5;
 const REACH_RESIDENT_MIB: f64 = 25.0;
-const REACH_SHARED_US: f64 = 5.0;
 
 /// A contender and how it has done.
 pub(crate) struct Standing {
@@ -48,20 +47,12 @@ pub(crate) fn print(standings: &[Standing]) -> Outcome {
     beside("  with the access log (level info) as well", logged, envoy);
     verdict("resident MiB after the load", Some(resident_mib(sagegate)?), REACH_RESIDENT_MIB);
     if let Some(shared) = of(Kind::SagegateShared) {
-        report_shared(shared, sagegate);
+        let asked = shared.turns.iter().map(|turn| turn.asked_per_thousand);
+        figure("calls to Redis by 1,000 requests", median(asked.collect()));
     }
     let anonymous = sagegate.contender.process.anonymous_kib()? / 1024.0;
     figure("  of it anonymous; the rest is the binary's", anonymous);
     Ok(())
-}
-
-/// What keeping limits in Redis adds, beside the same gateway without.
-fn report_shared(shared: &Standing, sagegate: &Standing) {
-    let pairs = shared.turns.iter().zip(&sagegate.turns);
-    let added = pairs.map(|(with, without)| with.tally.p50_us - without.tally.p50_us);
-    verdict("p50 that limits in Redis add, µs", Some(median(added.collect())), REACH_SHARED_US);
-    let asked = shared.turns.iter().map(|turn| turn.asked_per_thousand);
-    figure("  calls to Redis by 1,000 requests", median(asked.collect()));
 }
 
 fn row(standing: &Standing, bare: Option<&Standing>, envoy: Option<&Standing>) -> Outcome<String> {

@@ -11,7 +11,6 @@ use tempfile::TempDir;
 use tokio::runtime::Builder;
 
 use crate::Outcome;
-use crate::apart;
 use crate::contenders::{Contender, Course, Kind, PATH};
 use crate::issuer::{GROUP, Issuer};
 use crate::load::Tally;
@@ -20,6 +19,7 @@ use crate::process::{Process, line};
 use crate::redis::Redis;
 use crate::report::{self, Standing};
 use crate::serve::runtime;
+use crate::{alone, apart};
 
 #[derive(clap::Args)]
 pub(crate) struct Plan {
@@ -133,15 +133,17 @@ async fn race(plan: &Plan, course: &Course<'_>, tokens: &Path, probes: &Tokens) 
             standing.turns.push(turn);
         }
     }
-    for standing in standings.iter().filter(|standing| standing.contender.kind.is_gateway()) {
-        standing.contender.check_records(standing.requests).await?;
-    }
     let (rounds, requests) = (plan.rounds(), plan.requests());
     println!(
         "{rounds} rounds of {requests} requests, interleaved; {} connections, {} tokens, 1 KiB bodies, one worker",
         plan.connections, plan.tokens
     );
-    report::print(&standings)
+    report::print(&standings)?;
+    let asked = alone::measure(standings.iter().map(|s| &s.contender), &probes.good).await?;
+    for standing in standings.iter().filter(|standing| standing.contender.kind.is_gateway()) {
+        standing.contender.check_records(standing.requests + asked).await?;
+    }
+    Ok(())
 }
 
 /// Writes the tokens of the load to a file, and makes those of the checks.
