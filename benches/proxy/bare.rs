@@ -87,25 +87,18 @@ impl Signer {
         for name in [CONTENT_TYPE, ACCEPT] {
             headers.extend(given.get(&name).map(|value| (name, value.clone())));
         }
-        let hex = hex(digest(&SHA256, body).as_ref());
+        let mut sha256 = [0; 64];
+        hex::encode_to_slice(digest(&SHA256, body), &mut sha256)?;
         let method = Method::POST;
         let head = Head {
             service: "sagemaker",
             method: method.as_str(),
             path,
             headers: &headers,
-            body_sha256: &hex,
+            body_sha256: std::str::from_utf8(&sha256)?,
         };
         let added = sign(head, &self.identity, &self.region, SystemTime::now())?;
         headers.extend(added);
         Ok(headers.into_iter().collect())
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    for nibble in bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]) {
-        text.extend(char::from_digit(u32::from(nibble), 16));
-    }
-    text
 }

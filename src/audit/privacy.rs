@@ -97,7 +97,7 @@ impl PseudonymKey {
         context.update(&[0]);
         context.update(value.as_bytes());
         let tag = context.sign();
-        hex(tag.as_ref().get(..PSEUDONYM_BYTES).unwrap_or_default())
+        hex::encode(tag.as_ref().get(..PSEUDONYM_BYTES).unwrap_or_default())
     }
 
     fn pseudonym(&self, kind: &str, value: &str) -> String {
@@ -310,15 +310,6 @@ impl<'a> Hidden<'a> {
             Cow::Owned(told) => Group::new(told),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 fn has_word(text: &str, word: &str) -> bool {

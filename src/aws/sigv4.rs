@@ -125,10 +125,6 @@ mod tests {
         .into()
     }
 
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|b| format!("{b:02x}")).collect()
-    }
-
     /// FACTS §2: aws-sigv4 and botocore agree on these.
     fn signed(token: Option<&str>, body: &[u8]) -> Vec<(HeaderName, HeaderValue)> {
         let headers = [
@@ -143,7 +139,7 @@ mod tests {
             method: "POST",
             path: "/endpoints/my-endpoint/invocations",
             headers: &headers,
-            body_sha256: &hex(digest(&SHA256, body).as_ref()),
+            body_sha256: &hex::encode(digest(&SHA256, body)),
         };
         // 2026-11-23T12:00:00Z
         let now = UNIX_EPOCH + Duration::from_secs(1_795_435_200);

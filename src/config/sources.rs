@@ -47,7 +47,7 @@ impl Sources {
             Some(files) => files.get(path).cloned().ok_or(io::ErrorKind::NotFound.into()),
             None => read(path),
         };
-        let sha256 = bytes.as_ref().ok().map(|bytes| hex(digest(&SHA256, bytes).as_ref()));
+        let sha256 = bytes.as_ref().ok().map(|bytes| hex::encode(digest(&SHA256, bytes)));
         self.tried.files.insert(path.to_owned(), sha256);
         bytes
     }
@@ -81,7 +81,7 @@ fn is_policy(path: &Path) -> bool {
 
 /// The hash of what a file holds now.
 pub(super) fn sha256(path: &Path) -> io::Result<String> {
-    Ok(hex(digest(&SHA256, &read(path)?).as_ref()))
+    Ok(hex::encode(digest(&SHA256, &read(path)?)))
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -95,15 +95,6 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::other("it is larger than 32MiB"));
     }
     Ok(bytes)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 /// Why a file could not be read, without the noise of `os error 2`.

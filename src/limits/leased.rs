@@ -119,7 +119,7 @@ fn filtered(filter: &Filter) -> String {
 /// mistaken for another part of the key either.
 fn short(text: &str) -> String {
     let hash = digest(&SHA256, text.as_bytes());
-    hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(hash.as_ref().get(..16).unwrap_or_default())
 }
 
 /// What is limited, and for a quota on which day.

@@ -122,6 +122,5 @@ fn comment(text: &str) -> String {
 /// it is not a checksum of the files.
 fn version(access: &Access, files: &[PolicyFile]) -> Arc<str> {
     let hash = digest(&SHA256, format!("{SCHEMA}\n{access:?}\n{files:?}").as_bytes());
-    let hex: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}").into()
+    format!("sha256:{}", hex::encode(hash)).into()
 }

@@ -111,7 +111,7 @@ impl Service {
         now: SystemTime,
     ) -> Result<Request<Vec<u8>>, SendError> {
         let failed = |error: &dyn std::error::Error| SendError::failed(error.to_string());
-        let sha256 = hex(digest(&SHA256, &body).as_ref());
+        let sha256 = hex::encode(digest(&SHA256, &body));
         headers.push((HOST, self.host.clone()));
         let value = HeaderValue::from_str(&sha256).map_err(|error| failed(&error))?;
         headers.push((CONTENT_SHA256, value));
@@ -177,15 +177,6 @@ fn xml_error(text: &str) -> Option<(String, String)> {
         rest.split_once(&format!("</{name}>")).map(|(inside, _)| inside.to_owned())
     };
     Some((element("Code")?, element("Message").unwrap_or_default()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 #[cfg(test)]

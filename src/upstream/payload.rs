@@ -41,7 +41,8 @@ pub enum PayloadError {
 /// A whole body and its SHA-256. Its memory is given back on drop.
 pub struct Payload {
     bytes: Bytes,
-    sha256: String,
+    /// In hex, and in place: a `String` would be an allocation for every call.
+    sha256: [u8; 64],
     _memory: BodyGuard,
 }
 
@@ -78,7 +79,8 @@ impl Payload {
 
     /// Lower-case hex.
     pub(super) fn sha256(&self) -> &str {
-        &self.sha256
+        // Hex is ASCII.
+        str::from_utf8(&self.sha256).unwrap_or_default()
     }
 }
 
@@ -112,7 +114,9 @@ where
         digest.update(&data);
         gathered = gathered.and(data, expected);
     }
-    let sha256 = hex(digest.finish().as_ref());
+    let mut sha256 = [0; 64];
+    // Twice as long as the digest, which is all that it asks.
+    let _ = hex::encode_to_slice(digest.finish(), &mut sha256);
     Ok(Payload { bytes: gathered.into_bytes(), sha256, _memory: memory })
 }
 
@@ -148,17 +152,6 @@ impl Gathered {
             Self::Many(all) => all.freeze(),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| DIGITS.get(usize::from(nibble & 15)).copied().map_or('0', char::from);
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        text.push(digit(byte >> 4));
-        text.push(digit(*byte));
-    }
-    text
 }
 
 #[cfg(test)]
@@ -261,7 +254,7 @@ mod tests {
         let limits = limits(9, 9);
         let payload = Payload {
             bytes: Bytes::from_static(b"s3cret"),
-            sha256: String::new(),
+            sha256: [b'0'; 64],
             _memory: limits.memory.reserve(0).unwrap(),
         };
         assert_eq!(format!("{payload:?}"), "Payload { length: 6, .. }");

@@ -133,7 +133,7 @@ impl Shared {
     }
 
     fn remember(&self, head: Parts, body: &[u8], answered: StatusCode) {
-        let body_sha256 = sigv4::hex(digest::digest(&digest::SHA256, body).as_ref());
+        let body_sha256 = hex::encode(digest::digest(&digest::SHA256, body));
         let path = head.uri.path().to_owned();
         let mut seen = lock(&self.seen);
         if seen.len() >= MAX_SEEN {

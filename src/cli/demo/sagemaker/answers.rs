@@ -11,7 +11,7 @@ use hyper::body::Bytes;
 use serde_json::{Value, json};
 
 use super::frames::{Paced, payload_part};
-use super::sigv4::{Fault, hex};
+use super::sigv4::Fault;
 use crate::cli::demo::loopback::Answer;
 
 /// Between two tokens of a stream: long enough to be seen, short enough to wait for.
@@ -71,7 +71,7 @@ fn invoke(endpoint: &str, variant: &str, head: &Parts, body: &Bytes) -> Answer {
             "endpoint": endpoint,
             "variant": variant,
             "input_bytes": body.len(),
-            "input_sha256": hex(digest.as_ref()),
+            "input_sha256": hex::encode(digest),
         }),
     );
     set(&mut answer, "x-amzn-invoked-production-variant", variant);
