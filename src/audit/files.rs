@@ -70,9 +70,20 @@ pub struct ChainFiles {
 /// # Errors
 /// When the directory cannot be read.
 pub fn chains(directory: &Path) -> io::Result<Vec<ChainFiles>> {
-    let entries = fs::read_dir(directory)?;
-    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
-    Ok(sorted(paths.collect::<io::Result<Vec<_>>>()?))
+    Ok(sorted(ending(directory, RECORDS)?))
+}
+
+/// What lies in `directory` and ends in `.extension`, by name.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn ending(directory: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
+    let mut found = fs::read_dir(directory)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<io::Result<Vec<_>>>()?;
+    found.retain(|path| path.extension().is_some_and(|ends| ends == extension));
+    found.sort();
+    Ok(found)
 }
 
 /// The records' files among `paths`, by chain.

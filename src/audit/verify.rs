@@ -10,7 +10,7 @@ mod fault;
 mod walk;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -117,17 +117,11 @@ pub fn verify(places: &[PathBuf], mut evidence: Evidence) -> io::Result<Vec<Repo
 
 /// The files of records in a directory; the heads beside them are evidence.
 fn list(directory: &Path, paths: &mut Vec<PathBuf>, evidence: &mut Evidence) -> io::Result<()> {
-    let mut found = fs::read_dir(directory)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<io::Result<Vec<_>>>()?;
-    found.sort();
     // Heads first: what is written meanwhile is then longer than they say, and never shorter.
-    for path in &found {
-        if path.extension().is_some_and(|extension| extension == HEADS) {
-            evidence.add_heads(path)?;
-        }
+    for path in files::ending(directory, HEADS)? {
+        evidence.add_heads(&path)?;
     }
-    paths.extend(found.into_iter().filter(|p| p.extension().is_some_and(|e| e == RECORDS)));
+    paths.extend(files::ending(directory, RECORDS)?);
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use regex::bytes::Regex;
 
 use super::entry::{Decision, Entry, Record};
 use super::filter::Filter;
+use crate::audit::files::{self, RECORDS};
 
 const CHUNK: usize = 1 << 20;
 /// A longer line is none of ours: the journal's are of some kilobytes.
@@ -114,16 +115,8 @@ fn journals(path: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
     if !about.is_dir() {
         return Ok(vec![(path.to_owned(), about.len())]);
     }
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(path)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "jsonl") {
-            let size = std::fs::metadata(&path)?.len();
-            files.push((path, size));
-        }
-    }
-    files.sort();
-    Ok(files)
+    let sized = |path: PathBuf| std::fs::metadata(&path).map(|about| (path, about.len()));
+    files::ending(path, RECORDS)?.into_iter().map(sized).collect()
 }
 
 /// Why a file was not read to its end.
