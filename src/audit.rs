@@ -27,7 +27,7 @@ pub mod reader;
 mod recover;
 mod render;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub mod signing;
 mod sinks;
 pub mod verify;

@@ -48,6 +48,8 @@ pub enum Reason {
     Minute,
     /// The first record of a file.
     Rotation,
+    /// Behind the word of what retention is about to remove.
+    Retention,
     /// The last record of a run that ended as it should.
     Stop,
 }
@@ -58,6 +60,7 @@ impl Reason {
             Self::Start => "start",
             Self::Minute => "minute",
             Self::Rotation => "rotation",
+            Self::Retention => "retention",
             Self::Stop => "stop",
         }
     }

@@ -155,7 +155,7 @@ impl Journal {
             refused: events.with_label_values(&[begun.sink.name(), "refused"]),
         };
         let syncs = (config.durability == Durability::Fsync).then(|| Syncs::new(metrics));
-        Writer::new(queue, begun.sink, Some(begun.ledger), events)
+        Writer::new(queue, begun.sink, begun.ledger, events)
             .syncing(syncs)
             .spawn(&begun.opening)?;
         Ok(Self { inner: Arc::new(inner) })
@@ -178,10 +178,12 @@ impl Journal {
     }
 
     /// A record of the gateway's own. It takes no request's place, so it is never refused;
-    /// dropping what it returns does not lose it.
+    /// dropping what it returns does not lose it. Who waits, waits until it is written,
+    /// whatever the durability.
     pub fn note(&self, kind: Kind, note: &Note<'_>) -> Committed {
         self.inner.queue.intrude();
-        self.append(kind, &self.inner.renderer.note(note))
+        let ticket = self.inner.queue.append(kind, &self.inner.renderer.note(note));
+        Committed { waits: Some((Arc::clone(&self.inner), ticket)) }
     }
 
     fn append(&self, kind: Kind, rendered: &[u8]) -> Committed {
@@ -307,8 +309,8 @@ impl Drop for Intent {
 }
 
 /// Resolves once the durability is met: at `memory` at once, at `write` when the operating
-/// system has the event, at `fsync` when the disk has it. [`Unavailable`] means not in time: the event is still held, and
-/// written as soon as the journal can be.
+/// system has the event, at `fsync` when the disk has it. [`Unavailable`] means not in time:
+/// the event is still held, and written as soon as the journal can be.
 ///
 /// Cancel-safe: dropping it does not lose the event.
 #[derive(Debug)]

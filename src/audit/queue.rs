@@ -22,8 +22,6 @@ const GATHER_BUSY: Duration = Duration::from_micros(500);
 const BUSY: Duration = Duration::from_millis(2);
 /// Bytes that end the gathering early: one large write is no cheaper per byte beyond this.
 const GATHER_BYTES: usize = 256 * 1024;
-/// A wait that has no end, for a writer without other duties.
-const LONG: Duration = Duration::from_secs(3600);
 /// What a drained buffer may keep of its capacity.
 const KEEP_BYTES: usize = 1024 * 1024;
 
@@ -62,6 +60,8 @@ struct State {
     last: u64,
     /// The writer shall end the run's records.
     finish: bool,
+    /// One of them says what retention is about to remove.
+    retires: bool,
     waiters: Vec<(u64, Waker)>,
     writer: Writer,
     shutdown: bool,
@@ -95,6 +95,8 @@ pub(super) struct Batch {
     pub(super) first: Option<Instant>,
     /// Somebody waits for the end of the run's records behind these lines.
     pub(super) finish: bool,
+    /// Retention waits for a head behind these lines, by whose word it removes a file.
+    pub(super) retires: bool,
     /// When it was taken.
     taken: Option<Instant>,
 }
@@ -162,6 +164,7 @@ impl Queue {
         let before = state.buffer.len();
         state.last += 1;
         state.events += 1;
+        state.retires |= kind == Kind::Retired;
         let ticket = state.last;
         if self.durability == Durability::Fsync {
             state.first.get_or_insert_with(Instant::now);
@@ -272,7 +275,7 @@ impl Queue {
 
     /// For the writer: swaps the lines into `batch` (whose old bytes are discarded), waiting
     /// for them, but not longer than `until`.
-    pub(super) fn take(&self, batch: &mut Batch, until: Option<Instant>) -> Taken {
+    pub(super) fn take(&self, batch: &mut Batch, until: Instant) -> Taken {
         batch.bytes.clear();
         batch.bytes.shrink_to(KEEP_BYTES);
         let mut state = self.wait_for_lines(until);
@@ -288,15 +291,16 @@ impl Queue {
         std::mem::swap(&mut state.buffer, &mut batch.bytes);
         batch.events = std::mem::take(&mut state.events);
         batch.finish = std::mem::take(&mut state.finish);
+        batch.retires = std::mem::take(&mut state.retires);
         batch.first = state.first.take();
         batch.last = state.last;
         taken
     }
 
-    fn wait_for_lines(&self, until: Option<Instant>) -> MutexGuard<'_, State> {
+    fn wait_for_lines(&self, until: Instant) -> MutexGuard<'_, State> {
         let mut state = self.lock();
         while state.is_empty() && !state.shutdown {
-            let wait = until.map_or(LONG, |until| until.saturating_duration_since(Instant::now()));
+            let wait = until.saturating_duration_since(Instant::now());
             if wait.is_zero() {
                 break;
             }
@@ -381,7 +385,7 @@ mod tests {
     }
 
     fn take(queue: &Queue, batch: &mut Batch) -> Taken {
-        queue.take(batch, None)
+        queue.take(batch, Instant::now() + Duration::from_secs(60))
     }
 
     #[test]
@@ -425,7 +429,7 @@ mod tests {
     fn a_writer_that_has_other_duties_comes_back_in_time() {
         let queue = queue(100, 1024);
         let mut batch = Batch::default();
-        assert_eq!(queue.take(&mut batch, Some(Instant::now())), Taken::Late);
+        assert_eq!(queue.take(&mut batch, Instant::now()), Taken::Late);
         assert_eq!(batch.events, 0);
     }
 

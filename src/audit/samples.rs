@@ -1,9 +1,15 @@
-//! One event of each kind, for the tests of this room.
+//! One event of each kind, and the schema that all must keep, for the tests of this room
+//! and of those that write records through it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde_json::Value;
+
+use super::files::{self, RECORDS};
+use super::line::{Kind, Line};
 use super::{
     Call, Caller, Cloud, Decision, Disposition, Ending, Event, Http, Outcome, Targets, Upstream,
     Verdict,
@@ -11,7 +17,7 @@ use super::{
 use crate::names::{Action, Endpoint, Group, Issuer, RequestId, Role, Team, User};
 
 /// Owns what the events borrow.
-pub(super) struct Samples {
+pub(crate) struct Samples {
     id: RequestId,
     issuer: Issuer,
     user: User,
@@ -23,7 +29,7 @@ pub(super) struct Samples {
 }
 
 impl Samples {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let issuer = Issuer::new("corp");
         Self {
             id: RequestId::generate(),
@@ -37,11 +43,11 @@ impl Samples {
         }
     }
 
-    pub(super) fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         self.id.to_string()
     }
 
-    pub(super) fn allowed(&self) -> Event<'_> {
+    pub(crate) fn allowed(&self) -> Event<'_> {
         Event {
             call: Some(self.call()),
             caller: Some(self.caller()),
@@ -99,7 +105,7 @@ impl Samples {
         event
     }
 
-    pub(super) fn intended(&self) -> Event<'_> {
+    pub(crate) fn intended(&self) -> Event<'_> {
         Event { outcome: None, upstream: None, ..self.allowed() }
     }
 
@@ -190,4 +196,29 @@ fn outcome<'a>(
 
 fn at(millis: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(millis)
+}
+
+/// OCSF 1.8's class API Activity with the profiles in use.
+pub(crate) fn schema() -> jsonschema::Validator {
+    let text = include_str!("../../tests/vectors/ocsf-1.8.0-api-activity.schema.json");
+    jsonschema::validator_for(&serde_json::from_str(text).unwrap()).unwrap()
+}
+
+/// What the schema says against a record.
+pub(crate) fn faults(schema: &jsonschema::Validator, record: &Value) -> Vec<String> {
+    schema.iter_errors(record).map(|e| format!("{}: {e}", e.instance_path())).collect()
+}
+
+/// The kinds of the records that lie in `directory`, in their order, each held to the schema.
+pub(crate) fn valid_kinds(directory: &Path) -> Vec<Kind> {
+    let schema = schema();
+    let mut kinds = Vec::new();
+    for path in files::ending(directory, RECORDS).unwrap() {
+        for line in std::fs::read_to_string(path).unwrap().lines() {
+            let record = serde_json::from_str(line).unwrap();
+            assert_eq!(faults(&schema, &record), Vec::<String>::new(), "{line}");
+            kinds.push(Line::parse(line.as_bytes()).unwrap().kind);
+        }
+    }
+    kinds
 }

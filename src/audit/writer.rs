@@ -26,8 +26,7 @@ const HEAD_EVERY: Duration = Duration::from_secs(60);
 pub(super) struct Writer {
     queue: Arc<Queue>,
     sink: Box<dyn Sink>,
-    /// `None` for a copy, whose lines are sealed already.
-    ledger: Option<Ledger>,
+    ledger: Ledger,
     next_head: Instant,
     /// The run's records have their end.
     ended: bool,
@@ -64,16 +63,16 @@ struct Draft<'b> {
     batch: &'b Batch,
     /// A head at its end.
     closing: Option<Reason>,
-    page: Option<Page>,
-    /// How many of the page's bytes are written; `None` while it has to be begun anew.
-    done: Option<usize>,
+    /// What it became, and how many bytes of that are written; `None` while it has to be
+    /// begun anew.
+    page: Option<(Page, usize)>,
 }
 
 impl Writer {
     pub(super) fn new(
         queue: Arc<Queue>,
         sink: Box<dyn Sink>,
-        ledger: Option<Ledger>,
+        ledger: Ledger,
         events: &IntCounterVec,
     ) -> Self {
         let count = |result| events.with_label_values(&[sink.name(), result]);
@@ -94,12 +93,9 @@ impl Writer {
             self.queue.open_with(opening);
         }
         let run = move || {
-            if self.ledger.is_some() {
-                let mut batch = Batch::default();
-                self.queue.take(&mut batch, Some(Instant::now()));
-                let closing = self.due(&batch);
-                self.keep(&batch, closing);
-            }
+            let mut batch = Batch::default();
+            self.queue.take(&mut batch, Instant::now());
+            self.keep(&batch, self.due(&batch));
             self.run();
         };
         thread::Builder::new().name(name).spawn(run).map(drop)
@@ -107,14 +103,10 @@ impl Writer {
 
     fn run(&mut self) {
         let mut batch = Batch::default();
-        loop {
-            let until = self.ledger.is_some().then_some(self.next_head);
-            match self.queue.take(&mut batch, until) {
-                Taken::Lines | Taken::Late => self.keep(&batch, self.due(&batch)),
-                Taken::End => break,
-            }
+        while self.queue.take(&mut batch, self.next_head) != Taken::End {
+            self.keep(&batch, self.due(&batch));
         }
-        if self.ledger.is_some() && !self.ended {
+        if !self.ended {
             batch.finish = true;
             self.keep(&batch, Some(Reason::Stop));
         }
@@ -122,15 +114,15 @@ impl Writer {
 
     /// The head that is due behind a batch.
     fn due(&self, batch: &Batch) -> Option<Reason> {
-        match batch.finish {
-            true => Some(Reason::Stop),
-            false => (Instant::now() >= self.next_head).then_some(Reason::Minute),
+        match (batch.finish, batch.retires) {
+            (true, _) => Some(Reason::Stop),
+            (false, true) => Some(Reason::Retention),
+            (false, false) => (Instant::now() >= self.next_head).then_some(Reason::Minute),
         }
     }
 
     fn keep(&mut self, batch: &Batch, closing: Option<Reason>) {
-        let closing = closing.filter(|_| self.ledger.is_some());
-        let mut draft = Draft { batch, closing, page: None, done: None };
+        let mut draft = Draft { batch, closing, page: None };
         if !self.write(&mut draft) {
             return;
         }
@@ -139,9 +131,9 @@ impl Writer {
             self.next_head = Instant::now() + HEAD_EVERY;
         }
         self.ended = batch.finish;
-        if let (Some(ledger), Some(page)) = (&mut self.ledger, draft.page) {
+        if let Some((page, _)) = draft.page {
             self.sink.kept(&page.heads);
-            ledger.keep(page, &batch.bytes);
+            self.ledger.keep(page, &batch.bytes);
         }
         self.queue.settle(batch);
     }
@@ -166,41 +158,23 @@ impl Writer {
 
     fn retry(&mut self, draft: &mut Draft<'_>, error: &Trouble) -> Result<(), Trouble> {
         if let Resume::Page(gap) = self.sink.recover(error) {
-            draft.done = None;
-            if let (Some(ledger), Some(gap)) = (&mut self.ledger, gap) {
-                ledger.note_gap(gap);
-            }
+            draft.page = None;
+            gap.into_iter().for_each(|gap| self.ledger.note_gap(gap));
         }
         self.attempt(draft)
     }
 
     fn attempt(&mut self, draft: &mut Draft<'_>) -> Result<(), Trouble> {
-        let mut done = match draft.done {
-            Some(done) => done,
-            None => {
+        let (page, done) = match &mut draft.page {
+            Some(begun) => begun,
+            none => {
                 let new_file = self.sink.prepare().map_err(Trouble::Prepare)?;
-                draft.page = self.ledger.as_mut().map(|ledger| {
-                    ledger.page(new_file.as_deref(), &draft.batch.bytes, draft.closing)
-                });
-                0
+                let records = &draft.batch.bytes;
+                none.insert((self.ledger.page(new_file.as_deref(), records, draft.closing), 0))
             }
         };
-        let drained = self.drain(draft.lines(), &mut done);
-        draft.done = Some(done);
-        drained.map_err(Trouble::Write)?;
+        drain(self.sink.as_mut(), &page.lines, done).map_err(Trouble::Write)?;
         self.sync(draft.batch).map_err(Trouble::Sync)
-    }
-
-    fn drain(&mut self, lines: &[u8], done: &mut usize) -> io::Result<()> {
-        while let Some(rest) = lines.get(*done..).filter(|rest| !rest.is_empty()) {
-            match self.sink.write(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => *done += written,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 
     fn sync(&mut self, batch: &Batch) -> io::Result<()> {
@@ -229,23 +203,38 @@ impl Writer {
     }
 }
 
-impl Draft<'_> {
-    fn lines(&self) -> &[u8] {
-        self.page.as_ref().map_or(&self.batch.bytes, |page| &page.lines)
+fn drain(sink: &mut dyn Sink, lines: &[u8], done: &mut usize) -> io::Result<()> {
+    while let Some(rest) = lines.get(*done..).filter(|rest| !rest.is_empty()) {
+        match sink.write(rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => *done += written,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::audit::journal::Durability;
-    use crate::audit::line::Kind;
-    use crate::audit::queue::Limits;
+    use std::sync::Mutex;
 
-    /// Takes bytes only after a `prepare` that went well, of which the first does not.
+    use super::*;
+    use crate::audit::digest::ChainUid;
+    use crate::audit::head::Head;
+    use crate::audit::journal::{Durability, Instance};
+    use crate::audit::ledger::Position;
+    use crate::audit::line::Kind;
+    use crate::audit::privacy::Privacy;
+    use crate::audit::queue::Limits;
+    use crate::audit::render::Renderer;
+    use crate::telemetry::clock::Clock;
+
+    /// Takes bytes only after a `prepare` that went well, of which the first ones do not.
     struct Unprepared {
-        tries: u32,
+        refusals: u32,
         ready: bool,
+        written: Arc<Mutex<Vec<u8>>>,
     }
 
     impl Sink for Unprepared {
@@ -254,13 +243,17 @@ mod tests {
         }
 
         fn prepare(&mut self) -> io::Result<Option<String>> {
-            self.tries += 1;
-            self.ready = self.tries > 1;
+            self.ready = self.refusals == 0;
+            self.refusals = self.refusals.saturating_sub(1);
             if self.ready { Ok(None) } else { Err(io::ErrorKind::StorageFull.into()) }
         }
 
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            if self.ready { Ok(bytes.len()) } else { Err(io::ErrorKind::NotFound.into()) }
+            if !self.ready {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            self.written.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
         }
 
         fn sync(&mut self) -> io::Result<()> {
@@ -274,17 +267,77 @@ mod tests {
         }
     }
 
+    struct Bench {
+        queue: Arc<Queue>,
+        writer: Writer,
+        metrics: Metrics,
+        written: Arc<Mutex<Vec<u8>>>,
+    }
+
+    fn bench(refusals: u32) -> Bench {
+        let queue = Arc::new(Queue::new(Durability::Write, Limits { places: 9, bytes: 99 }));
+        let (metrics, written) = (Metrics::new().unwrap(), Arc::<Mutex<Vec<u8>>>::default());
+        let sink = Unprepared { refusals, ready: false, written: Arc::clone(&written) };
+        let instance = Instance { uid: "gw-1".into(), version: "0.1.0".into() };
+        let renderer = Arc::new(Renderer::new(&instance, Privacy::default()));
+        let at = Position::first(ChainUid::generate().unwrap());
+        let ledger = Ledger::new(at, false, renderer, None, Clock::System);
+        let writer = Writer::new(Arc::clone(&queue), Box::new(sink), ledger, &metrics.audit_events);
+        Bench { queue, writer, metrics, written }
+    }
+
+    /// Why each head was written, in their order.
+    fn reasons(written: &Mutex<Vec<u8>>) -> Vec<Reason> {
+        let text = written.lock().unwrap();
+        let heads = text.split(|byte| *byte == b'\n').filter_map(Head::parse);
+        heads.map(|head| head.statement.reason).collect()
+    }
+
     #[test]
     fn a_sink_that_could_not_prepare_is_prepared_again_before_it_is_written() {
-        let queue = Arc::new(Queue::new(Durability::Write, Limits { places: 9, bytes: 99 }));
-        let metrics = Metrics::new().unwrap();
-        let sink = Box::new(Unprepared { tries: 0, ready: false });
-        let mut writer = Writer::new(Arc::clone(&queue), sink, None, &metrics.audit_events);
+        let Bench { queue, mut writer, metrics, .. } = bench(1);
         queue.reserve().unwrap();
         queue.append(Kind::Request, b"");
         queue.shutdown();
         writer.run();
         let count = |result| metrics.audit_events.with_label_values(&["unprepared", result]).get();
         assert_eq!((count("failed"), count("written"), count("lost")), (1, 1, 0));
+    }
+
+    #[test]
+    fn a_minute_in_which_nothing_happened_has_its_head() {
+        let Bench { queue, mut writer, written, .. } = bench(0);
+        assert!(writer.next_head <= Instant::now() + Duration::from_mins(1));
+        writer.next_head = Instant::now();
+        thread::scope(|threads| {
+            threads.spawn(|| writer.run());
+            while reasons(&written).is_empty() {
+                thread::yield_now();
+            }
+            queue.shutdown();
+        });
+        assert_eq!(
+            reasons(&written),
+            [Reason::Minute, Reason::Stop],
+            "and the next is a minute off"
+        );
+    }
+
+    #[test]
+    fn what_retention_removed_is_vouched_for_at_once() {
+        let Bench { queue, mut writer, written, .. } = bench(0);
+        let note = |kind| {
+            queue.intrude();
+            queue.append(kind, b",1");
+        };
+        note(Kind::Keys);
+        note(Kind::Retired);
+        let mut batch = Batch::default();
+        queue.take(&mut batch, Instant::now());
+        writer.keep(&batch, writer.due(&batch));
+        assert_eq!(reasons(&written), [Reason::Retention]);
+        note(Kind::Keys);
+        queue.take(&mut batch, Instant::now());
+        assert_eq!(writer.due(&batch), None);
     }
 }

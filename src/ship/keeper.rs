@@ -6,6 +6,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -93,7 +94,7 @@ impl Keeper {
     /// Takes the lock, if nobody has it, and begins to ship.
     fn claim(&mut self) -> io::Result<()> {
         let path = self.directory.join("ship.lock");
-        let lock = File::options().append(true).create(true).open(path)?;
+        let lock = File::options().append(true).create(true).mode(0o600).open(path)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(()),
@@ -137,8 +138,8 @@ impl Keeper {
         self.journal.set_spool_full(full);
     }
 
-    /// Removes a file, but first says so in the journal: a file that is gone without a record
-    /// of it was removed by somebody else.
+    /// Removes a file, but first says so in the journal, under a head: a file that is gone
+    /// without was removed by somebody else.
     async fn retire(&self, file: &JournalFile) -> io::Result<()> {
         let (name, path) = (&file.name, self.directory.join(&file.name));
         let count = last_sequence(&path)?;
@@ -149,7 +150,7 @@ impl Keeper {
             activity: Activity::Delete,
             severity: Severity::Informational,
             failure: None,
-            message: &format!("{name}: removed, for every sink has it"),
+            message: &format!("{name}: removed, and no sink lacks it"),
             members: members.as_bytes(),
         };
         self.journal.note(Kind::Retired, &note).await.map_err(io::Error::other)?;
@@ -182,3 +183,6 @@ fn last_sequence(path: &Path) -> io::Result<u64> {
         sequence => Ok(sequence),
     }
 }
+
+#[cfg(test)]
+mod tests;

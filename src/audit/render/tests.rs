@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::*;
 use crate::audit::digest::{ChainUid, Fingerprint};
 use crate::audit::line::{Kind, Link, seal, unsealed};
-use crate::audit::samples::Samples;
+use crate::audit::samples::{Samples, faults, schema};
 use crate::names::{Group, Issuer, Role, User};
 
 /// The line as it stands in the file.
@@ -31,17 +31,8 @@ fn parsed(event: &Event<'_>) -> Value {
     serde_json::from_str(&line(event)).unwrap()
 }
 
-fn schema() -> jsonschema::Validator {
-    let text = include_str!("../../../tests/vectors/ocsf-1.8.0-api-activity.schema.json");
-    jsonschema::validator_for(&serde_json::from_str(text).unwrap()).unwrap()
-}
-
 fn outcome<'e, 'a>(event: &'e mut Event<'a>) -> &'e mut Outcome<'a> {
     event.outcome.as_mut().unwrap()
-}
-
-fn faults(schema: &jsonschema::Validator, event: &Value) -> Vec<String> {
-    schema.iter_errors(event).map(|e| format!("{}: {e}", e.instance_path())).collect()
 }
 
 fn assert_valid(event: &Event<'_>) {

@@ -42,7 +42,7 @@ pub enum What {
     CutFile { from: u64, to: u64 },
     #[error("missing file: {} missing before this file, the last of them in `{file}`", records(*.from, *.to))]
     MissingFile { from: u64, to: u64, file: String },
-    #[error("missing file: {} not here, and no record says that retention removed them", records(*.from, *.to))]
+    #[error("missing file: {} not here, and no record that a head counts says that retention removed them", records(*.from, *.to))]
     MissingBeginning { from: u64, to: u64 },
     #[error(
         "missing file: no file is here of a chain that has {count} records, as head {head} says"

@@ -1,6 +1,7 @@
 //! A journal that was touched, in every way there is, and what the verifier says of it.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::time::Duration;
 
 use super::*;
@@ -245,7 +246,9 @@ async fn files_at_the_beginning_or_the_end_or_all_of_them_are_missed_too() {
     fs::remove_file(&files[0]).unwrap();
     let fault = written.fault();
     assert!(fault.contains("missing file: records 1 to "), "{fault}");
-    assert!(fault.ends_with("are not here, and no record says that retention removed them"));
+    assert!(fault.ends_with(
+        "are not here, and no record that a head counts says that retention removed them"
+    ));
 
     files.iter().skip(1).for_each(|path| fs::remove_file(path).unwrap());
     let fault = written.fault();
@@ -274,6 +277,26 @@ async fn what_retention_removed_and_said_so_is_not_missed() {
     let report = written.report();
     assert_eq!(report.fault, None);
     assert_eq!(report.notes, [format!("begins behind record {count}")]);
+}
+
+#[tokio::test]
+async fn a_word_of_retention_that_no_head_counts_excuses_nothing() {
+    let written = Written::with(7).await;
+    let first = written.files().remove(0);
+    let count = fs::read_to_string(&first).unwrap().lines().count();
+    written.edit(written.files().len() - 1, |lines| {
+        let end = Line::parse(lines.last().unwrap().trim_end().as_bytes()).unwrap();
+        let said = format!(r#"}},"unmapped":{{"retired":{{"file":"x","count":{count}}}"#);
+        let record = unsealed(Kind::Retired, said.as_bytes()).concat();
+        let mut forged = Vec::new();
+        seal(end.chain, end.link(), &record, &mut forged);
+        lines.push(String::from_utf8(forged).unwrap());
+    });
+    assert_eq!(written.report().fault, None, "the control: the line is of the chain");
+    fs::remove_file(first).unwrap();
+    let fault = written.fault();
+    let words = "are not here, and no record that a head counts says that retention removed them";
+    assert!(fault.contains("missing file: records 1 to ") && fault.ends_with(words), "{fault}");
 }
 
 #[tokio::test]

@@ -30,8 +30,8 @@ pub(super) struct Walk<'e> {
     void: HashMap<String, Void>,
     /// The last record that a head counts.
     vouched: u64,
-    /// The last record that a removed file held.
-    retired: u64,
+    /// What says that retention removed a file: where it stands, and the file's last record.
+    retired: Vec<(u64, u64)>,
     ended: bool,
     report: Report,
 }
@@ -70,7 +70,7 @@ impl<'e> Walk<'e> {
             head: None,
             void: HashMap::new(),
             vouched: 0,
-            retired: 0,
+            retired: Vec::new(),
             ended: false,
             report: Report::new(chain),
         }
@@ -176,7 +176,7 @@ impl<'e> Walk<'e> {
         match line.kind {
             Kind::Head => self.head(&line, piece.text).map_err(fault)?,
             Kind::Gap => self.note_gap(piece.text),
-            Kind::Retired => self.note_retired(piece.text),
+            Kind::Retired => self.note_retired(line.sequence, piece.text),
             _ => {}
         }
         self.hold(line.link()).map_err(fault)?;
@@ -289,7 +289,7 @@ impl<'e> Walk<'e> {
             return Err(Stop::Fault(Fault { path, line, what: What::NoHead }));
         }
         let before = self.report.first.saturating_sub(1);
-        if self.evidence.whole && before > self.retired {
+        if self.evidence.whole && before > self.retired() {
             let what = What::MissingBeginning { from: 1, to: before };
             return Err(Stop::Fault(Fault { path, line, what }));
         }
@@ -316,7 +316,14 @@ impl<'e> Walk<'e> {
         self.report.notes.push(note);
     }
 
-    fn note_retired(&mut self, text: &[u8]) {
+    /// The last record that a removed file held. Behind the last head anybody can say so who
+    /// can write the file; the journal puts a head behind each before it removes anything.
+    fn retired(&self) -> u64 {
+        let said = self.retired.iter().filter(|(at, _)| *at <= self.vouched);
+        said.map(|(_, count)| *count).max().unwrap_or(0)
+    }
+
+    fn note_retired(&mut self, at: u64, text: &[u8]) {
         #[derive(Deserialize)]
         struct Record {
             unmapped: Unmapped,
@@ -330,7 +337,7 @@ impl<'e> Walk<'e> {
             count: u64,
         }
         if let Ok(record) = serde_json::from_slice::<Record>(text) {
-            self.retired = self.retired.max(record.unmapped.retired.count);
+            self.retired.push((at, record.unmapped.retired.count));
         }
     }
 }
