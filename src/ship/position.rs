@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -43,11 +44,12 @@ impl Positions {
         }))
     }
 
-    /// Replaces what was stored; it survives the machine when this returns.
+    /// Replaces what was stored. A machine that dies meanwhile leaves the old one or this.
     pub(super) fn store(&self, directory: &Path, sink: &str) -> io::Result<()> {
         let path = path(directory, sink);
         let fresh = path.with_extension("position.new");
-        let mut file = File::create(&fresh)?;
+        let mut options = File::options();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
         file.write_all(&serde_json::to_vec(self)?)?;
         file.sync_data()?;
         std::fs::rename(&fresh, &path)
@@ -74,6 +76,7 @@ fn path(directory: &Path, sink: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
     use std::time::UNIX_EPOCH;
 
     use super::*;
@@ -91,6 +94,8 @@ mod tests {
         at("b", 4).store(root.path(), "s3").unwrap();
         assert_eq!(Positions::load(root.path(), "s3").unwrap(), at("b", 4));
         assert_eq!(Positions::load(root.path(), "otlp").unwrap(), Positions::default());
+        let mode = std::fs::metadata(path(root.path(), "s3")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "it is in a directory that may be the operator's");
     }
 
     #[test]
