@@ -19,6 +19,14 @@ pub struct ShipConfig {
     pub retention: Option<Duration>,
 }
 
+impl ShipConfig {
+    /// Whether no file is ever removed, so that the disk is full one day.
+    pub fn keeps_all(&self) -> bool {
+        let drops = self.spool_full == SpoolFull::DropOldestShipped && !self.sinks.is_empty();
+        self.retention.is_none() && !drops
+    }
+}
+
 /// What happens at the spool's bound. In no case is a file removed that a sink still needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpoolFull {
