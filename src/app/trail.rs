@@ -220,3 +220,38 @@ async fn changed(modes: &mut Option<watch::Receiver<Mode>>) -> Mode {
     }
     std::future::pending().await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::samples::valid_kinds;
+    use crate::audit::{Durability, Instance, JournalConfig, Privacy};
+    use crate::limits::OnFailure;
+    use crate::telemetry::metrics::Metrics;
+
+    #[tokio::test]
+    async fn how_limits_are_kept_is_on_record_as_valid_ocsf() {
+        let root = tempfile::tempdir().unwrap();
+        let config = JournalConfig {
+            directory: Some(root.path().to_owned()),
+            durability: Durability::Write,
+            rotate_size: 1 << 20,
+            rotate_age: Duration::from_hours(1),
+            signing_key: None,
+            queue: 64,
+            privacy: Privacy::default(),
+        };
+        let instance = Instance { uid: "gw-1".into(), version: "0.1.0".into() };
+        let journal = Journal::open(config, instance, &Metrics::new().unwrap()).unwrap();
+        let trail = Trail::new(journal.clone(), Clock::System);
+        trail.limits_kept(Mode::Failing(OnFailure::Local));
+        trail.limits_kept(Mode::Shared);
+        journal.close().await;
+        let kinds = valid_kinds(root.path());
+        assert_eq!(kinds, [Kind::Head, Kind::LimitStore, Kind::LimitStore, Kind::Head]);
+        let file = std::fs::read_dir(root.path()).unwrap().map(|file| file.unwrap().path());
+        let text: String = file.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+        let at = |mode: &str| text.find(&format!(r#""limit_store":{{"mode":"{mode}"}}"#));
+        assert!(at("local").is_some() && at("local") < at("shared"), "{text}");
+    }
+}

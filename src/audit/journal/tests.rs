@@ -14,6 +14,7 @@ use crate::audit::ledger::{Cause, Gap};
 use crate::audit::line::{Line, Link};
 use crate::audit::samples::Samples;
 use crate::audit::sinks::{Resume, Trouble};
+use crate::audit::verify::{Evidence, verify};
 
 fn config(durability: Durability) -> JournalConfig {
     JournalConfig {
@@ -143,6 +144,8 @@ async fn many_threads_lose_nothing_across_rotations() {
     let written = requests(&text);
     assert_eq!(written.len(), THREADS * EVENTS);
     assert_eq!(BTreeSet::from_iter(written), ids);
+    let reports = verify(&[directory.path().to_owned()], Evidence::default()).unwrap();
+    assert_eq!((reports[0].fault.as_ref(), reports[0].files), (None, files.len()));
 }
 
 async fn commit_each(journal: Journal, events: usize) -> Vec<String> {

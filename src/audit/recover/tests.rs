@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::audit::reader::Lines;
-use crate::audit::samples::Samples;
+use crate::audit::samples::{Samples, valid_kinds};
 use crate::audit::{Durability, Instance, Journal, JournalConfig, Privacy};
 use crate::telemetry::metrics::Metrics;
 
@@ -150,6 +150,22 @@ async fn an_intent_without_an_outcome_is_told_of_once_at_the_next_start() {
     assert!(told.contains(&format!(r#""uid":"{}""#, lost.id())), "{told}");
     run(crashed.path(), 0).await;
     assert_eq!(kinds(crashed.path()).iter().filter(|kind| **kind == OutcomeUnknown).count(), 1);
+}
+
+#[tokio::test]
+async fn what_a_start_tells_of_a_crash_is_valid_ocsf() {
+    let root = tempfile::tempdir().unwrap();
+    let (journal, lost) = (open(root.path(), Durability::Fsync), Samples::new());
+    let intent = journal.reserve().unwrap();
+    intent.declare(|| lost.intended()).await.unwrap();
+    let crashed = tempfile::tempdir().unwrap();
+    let path = files(root.path()).remove(0);
+    let torn = [&fs::read(&path).unwrap()[..], b"{\"met"].concat();
+    fs::write(crashed.path().join(path.file_name().unwrap()), torn).unwrap();
+    run(crashed.path(), 0).await;
+    use Kind::{Gap, Head, Intent, OutcomeUnknown};
+    let told = [Head, Intent, Head, Gap, OutcomeUnknown, Head];
+    assert_eq!(valid_kinds(crashed.path()), told);
 }
 
 #[tokio::test]

@@ -2,9 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
+use std::slice;
 use std::sync::Mutex;
 
 use super::*;
+use crate::audit::samples::Samples;
+use crate::audit::verify::{Evidence, verify};
+use crate::audit::{Durability, Instance, Journal, JournalConfig, Privacy};
 use crate::ship::batch::Limits;
 use crate::ship::rejected;
 use crate::telemetry::metrics::Metrics;
@@ -63,6 +67,20 @@ impl Sink for Scripted {
             Answer::Hangs => std::future::pending().await,
         }
     }
+}
+
+fn journal(directory: &Path) -> Journal {
+    let config = JournalConfig {
+        directory: Some(directory.to_owned()),
+        durability: Durability::Write,
+        rotate_size: 1 << 20,
+        rotate_age: Duration::from_hours(1),
+        signing_key: None,
+        queue: 64,
+        privacy: Privacy::default(),
+    };
+    let instance = Instance { uid: "gw-1".into(), version: "0.1.0".into() };
+    Journal::open(config, instance, &Metrics::new().unwrap()).unwrap()
 }
 
 struct World {
@@ -190,6 +208,37 @@ async fn a_sink_down_ten_minutes_loses_and_duplicates_nothing() {
     assert_eq!(world.accepted(), (1..=14).collect::<Vec<_>>());
     world.stop.send_replace(Stop::Now);
     shipper.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_sink_has_after_ten_minutes_down_is_the_whole_chain() {
+    let mut world = World::new();
+    world.limit(Limits { bytes: 64 << 10, event: 64 << 10, ..LIMITS });
+    let journal = journal(world.root.path());
+    for _ in 0..10 {
+        let samples = Samples::new();
+        journal.reserve().unwrap().commit(&samples.allowed()).await.unwrap();
+    }
+    journal.close().await;
+    // Some of the first batch is taken before the sink goes down, and some is not.
+    let (outage, some) = (Duration::from_mins(10), Answer::Fates(vec![Fate::Accepted; 2]));
+    world.script([some].into_iter().chain((0..100).map(|_| Answer::Down)));
+    let shipper = tokio::spawn(world.shipper().run());
+    tokio::time::sleep(outage).await;
+    assert_eq!(world.accepted(), [1, 2]);
+    world.script([]);
+    world.stop.send_replace(Stop::Flush);
+    shipper.await.unwrap();
+
+    let kept = world.root.path().join("out-of-the-sink");
+    std::fs::write(&kept, world.sink.0.lock().unwrap().accepted.join("\n") + "\n").unwrap();
+    let report = verify(slice::from_ref(&kept), Evidence::default()).unwrap().remove(0);
+    assert_eq!((report.fault, report.notes, report.last), (None, Vec::new(), 12));
+    assert_eq!(world.accepted(), (1..=12).collect::<Vec<_>>(), "each once");
+    let mut evidence = Evidence::default();
+    assert_eq!(evidence.add_heads(&kept).unwrap(), 2);
+    let reports = verify(&[world.root.path().to_owned()], evidence).unwrap();
+    assert!(reports.iter().all(|report| report.fault.is_none()), "{reports:?}");
 }
 
 #[tokio::test(start_paused = true)]
