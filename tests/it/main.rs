@@ -37,3 +37,4 @@ mod stream;
 mod tls;
 mod unready;
 mod upstream;
+mod verify;
