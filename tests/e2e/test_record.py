@@ -1,10 +1,15 @@
 """The record: one event for each call, found by its request id, and no secret anywhere."""
 
+import os
+import pty
+import re
+import subprocess
 import uuid
+from pathlib import Path
 
 from support import http
 from support.clients import CALLERS_SECRET, runtime
-from support.gateway import Gateway
+from support.gateway import BINARY, Gateway
 from support.issuer import Issuer
 from support.process import wait_for
 from support.provider import CLIENT_ID, Provider
@@ -131,3 +136,27 @@ def test_a_stream_that_broke_is_on_record_as_broken(gateway: Gateway, token: str
     wait_for("the event of the broken stream", lambda: gateway.events(request_id) != [])
     (event,) = gateway.events(request_id)
     assert event["status"] == "Failure"
+
+
+def test_a_query_of_much_shows_a_person_how_far_it_is(
+    gateway: Gateway, token: str, tmp_path: Path
+) -> None:
+    http.call(gateway.address, "POST", INVOKE, b"hi", {"authorization": f"Bearer {token}"})
+    text = min(gateway.journal.glob("*.jsonl")).read_text()
+    line = next(line for line in text.splitlines() if '"event_code":"request"' in line)
+    (tmp_path / "2-new.jsonl").write_text(line + "\n")
+    # Much of it is of long ago, and is neither read nor on the disk.
+    old = re.sub(r'"time":\d+', '"time":1000', line).encode()
+    with (tmp_path / "1-old.jsonl").open("wb") as file:
+        file.write(old + b"\n")
+        file.seek(256 << 20)
+        file.write(b"\n" + old + b"\n")
+    command = [BINARY, "audit", "query", tmp_path, "--since", "1h", "--format", "json"]
+    shown, terminal = pty.openpty()
+    asked = subprocess.run(command, stdout=subprocess.PIPE, stderr=terminal, check=True)
+    os.close(terminal)
+    assert re.search(rb"read \d+ of 256 MiB \(\d+ %\)", os.read(shown, 4096))
+    os.close(shown)
+    assert asked.stdout.count(b"\n") == 1
+    quiet = subprocess.run(command, capture_output=True, check=True)
+    assert (quiet.stdout, quiet.stderr) == (asked.stdout, b"")

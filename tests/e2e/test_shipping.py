@@ -18,6 +18,15 @@ from support.sinks import BUCKET, FIREHOSE, GROUP, PREFIX, STREAM, Collector, Do
 
 INVOKE = "/endpoints/echo/invocations"
 KEY = "Bearer collectors-own-key"
+# RFC 8410 §10.3 and §10.1: a key and its public half.
+SIGNING_KEY = """-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC
+-----END PRIVATE KEY-----
+"""
+PUBLIC_KEY = """-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
+-----END PUBLIC KEY-----
+"""
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +79,15 @@ def aws_sinks(door: Door) -> dict:
 def otlp_sink(collector: Collector) -> dict:
     headers = {"authorization": "${COLLECTORS_KEY}"}
     return {"otlp": {"url": f"{collector.url}/v1/logs", "headers": headers}}
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> tuple[str, Path]:
+    """`audit.signing_key`, and the file with its public half."""
+    private, public = tmp_path / "audit.pem", tmp_path / "audit.pub"
+    private.write_text(SIGNING_KEY)
+    public.write_text(PUBLIC_KEY)
+    return str(private), public
 
 
 def call(gateway: Gateway, token: str, times: int = 1) -> list[int]:
@@ -221,11 +239,12 @@ def test_the_oldest_shipped_files_make_room_and_unshipped_ones_never(
     wait_for("all events", lambda: arrived(lines, collector.collected()))
 
 
-def test_files_past_their_retention_go_once_they_are_shipped(
-    start: Callable[..., Gateway], collector: Collector, token: str
+def test_files_past_their_retention_go_once_they_are_shipped_and_the_rest_verifies(
+    start: Callable[..., Gateway], collector: Collector, token: str, keys: tuple[str, Path]
 ) -> None:
     collector.mode = "down"
-    audit = {"stdout": False, "rotate_size": "32KiB", "retention": "1s"}
+    private, public = keys
+    audit = {"stdout": False, "rotate_size": "32KiB", "retention": "1s", "signing_key": private}
     gateway = start(sinks=otlp_sink(collector), **audit)
     call(gateway, token, 40)
     first = min(gateway.journal.glob("*.jsonl"))
@@ -237,6 +256,67 @@ def test_files_past_their_retention_go_once_they_are_shipped(
     wait_for("the shipped file to go", lambda: not first.exists(), 60)
     assert arrived(its_lines, collector.collected())
     wait_for("all events", lambda: arrived(lines, collector.collected()))
+
+    gateway.drain()
+    assert gateway.exit_code() == 0
+    verified = gateway.verify("--public-key", public)
+    assert verified.returncode == 0, verified.stdout
+    assert re.search(r": ok: records (?!1 )\d+ to \d+ in ", verified.stdout), verified.stdout
+    behind = re.search(r"\n  note: begins behind record (\d+)\n", verified.stdout)
+    assert behind and int(behind[1]) >= len(its_lines)
+    # One more file is gone, and nobody said so.
+    min(gateway.journal.glob("*.jsonl")).unlink()
+    touched = gateway.verify("--public-key", public)
+    assert touched.returncode == 3
+    words = r"missing file: records 1 to \d+ are not here, and no record that a head counts says"
+    assert re.search(words, touched.stdout), touched.stdout
+
+
+def test_heads_out_of_every_sink_show_a_tail_that_was_cut(
+    start: Callable[..., Gateway],
+    moto: Moto,
+    door: Door,
+    collector: Collector,
+    token: str,
+    keys: tuple[str, Path],
+    tmp_path: Path,
+) -> None:
+    private, public = keys
+    gateway = start(sinks=aws_sinks(door) | otlp_sink(collector), signing_key=private)
+    call(gateway, token, 5)
+    gateway.drain()
+    assert gateway.exit_code() == 0
+    lines = journal(gateway)
+    wait_for("the events everywhere", lambda: everywhere(lines, moto, collector))
+    chain = json.loads(lines[0])["unmapped"]["attestation_list"][0]["chain_uid"]
+    sinks = {
+        "cloudwatch_logs": moto.logged,
+        "firehose": moto.delivered,
+        "s3": moto.stored,
+        "otlp": collector.collected,
+        "stdout": lambda: gateway.log().splitlines(),
+    }
+    kept = {name: tmp_path / f"{name}.jsonl" for name in sinks}
+    for name, got in sinks.items():
+        # The services also have what other gateways of this run sent.
+        kept[name].write_text("".join(f"{line}\n" for line in got() if chain in line))
+    heads = lambda name: ("--public-key", public, "--heads", kept[name])  # noqa: E731
+    for name in sinks:
+        verified = gateway.verify(*heads(name))
+        assert (verified.returncode, "note" in verified.stdout) == (0, False), verified.stdout
+
+    # Whoever can write the directory cuts the chain, and the heads beside it.
+    (file,) = gateway.journal.glob("*.jsonl")
+    file.write_text("".join(f"{line}\n" for line in lines[:-2]))
+    for beside in gateway.journal.glob("*.heads"):
+        beside.unlink()
+    assert gateway.verify("--public-key", public).returncode == 0, "nothing here can tell"
+    number = json.loads(lines[-1])["unmapped"]["head"]["number"]
+    words = f"cut tail: the chain goes on to record {len(lines) - 1}, as head {number} says"
+    for name in sinks:
+        verified = gateway.verify(*heads(name))
+        assert verified.returncode == 3, name
+        assert verified.stdout.startswith(f"{file}:{len(lines) - 2}: {words}"), verified.stdout
 
 
 def test_what_a_collector_rejects_is_set_aside_and_counted(

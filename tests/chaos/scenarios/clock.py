@@ -6,6 +6,7 @@ import time
 from harness.house import House
 from harness.metadata import Metadata
 from harness.sites import Site
+from harness.record import verifies
 from harness.story import Story, scenario
 from support.process import wait_for
 
@@ -22,6 +23,7 @@ def clock_jumps(story: Story, house: House) -> None:
     config = house.config(
         aws={"runtime_url": f"http://127.0.0.1:{site.port}"},
         corp={"jwks_refresh": "5m", "jwks_max_stale": "30m", "max_token_age": "24h"},
+        audit={"rotate_size": "64KiB"},
     )
     access = {
         "roles": {"caller": {"permit": [{"actions": ["InvokeEndpoint"], "endpoints": ["*"]}]}},
@@ -81,3 +83,6 @@ def clock_jumps(story: Story, house: House) -> None:
             source.handed_out - sets <= 2,
             f"{source.handed_out - sets} sets",
         )
+    files = [file.name for file in gateway.journal.glob("*.jsonl")]
+    story.promise("files were begun by every clock", len(files) > 3, f"{len(files)} files")
+    verifies(story, gateway, "by three clocks", gaps=0)

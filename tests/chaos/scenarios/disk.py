@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from harness.house import House
+from harness.record import verifies
 from harness.story import Story, scenario
 from support.gateway import Gateway
 from support.process import wait_for
@@ -67,6 +68,7 @@ def _account(story: Story, house: House, gateway: Gateway, begun: int = 0) -> No
     whole = len(seen) - len(lost)
     promise = "no unrecorded success: each call that SageMaker saw is on record"
     story.promise(promise, not lost, f"{whole} of {len(seen)}")
+    verifies(story, gateway, "after all that")
 
 
 @scenario("the journal's disk is full, read-only, or answers EIO", short=True, takes=(8, 75))
@@ -103,7 +105,9 @@ def disk_slow(story: Story, house: House) -> None:
     _account(story, house, gateway)
 
 
-@scenario("the journal is on a real file system of 1 MiB, which is filled", takes=(14, 14))
+@scenario(
+    "the journal is on a real file system of 1 MiB, which is filled", short=True, takes=(6, 14)
+)
 def disk_full_for_real(story: Story, house: House) -> None:
     gateway = house.build()
     if not _mount(gateway.journal, "-t", "tmpfs", "-o", "size=1m", "none"):

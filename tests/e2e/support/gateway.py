@@ -56,6 +56,11 @@ class Gateway:
         command = [BINARY, name, "--config", self._config, *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
+    def verify(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """What `sagegate audit verify` says of its journal."""
+        command = [BINARY, "audit", "verify", self._journal, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
     def start(self) -> "Gateway":
         """Starts the process and waits for nothing."""
         environment = bare_environment(**self._environment)
