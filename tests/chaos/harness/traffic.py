@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import http.client
+import ssl
 import threading
 import time
 from dataclasses import dataclass
@@ -19,15 +20,28 @@ class Call:
     # A status, or what broke instead of an answer.
     outcome: int | str
     seconds: float
+    # The gateway's id of an answer that was received whole.
+    id: str | None
 
 
 class Traffic:
-    """`callers` connections that each call, wait `pause` seconds, and call again."""
+    """`callers` connections that each call, wait `pause` seconds, and call again.
+
+    With `tls` they are of TLS; `anew` makes each call on a connection of its own.
+    """
 
     def __init__(
-        self, address: str, path: str, token: str, callers: int = 4, pause: float = 0.02
+        self,
+        address: str,
+        path: str,
+        token: str,
+        callers: int = 4,
+        pause: float = 0.02,
+        tls: ssl.SSLContext | None = None,
+        anew: bool = False,
     ) -> None:
         self._address, self._path, self._pause = address, path, pause
+        self._tls, self._anew = tls, anew
         self._headers = {"authorization": f"Bearer {token}"}
         self._ending = threading.Event()
         self._calls: list[Call] = []
@@ -61,20 +75,27 @@ class Traffic:
         return seconds[min(len(seconds) - 1, int(len(seconds) * percent / 100))]
 
     def _caller(self) -> None:
-        connection = http.client.HTTPConnection(self._address, timeout=_TIMEOUT)
-        with contextlib.closing(connection):
+        with contextlib.closing(self._connection()) as connection:
             while not self._ending.is_set():
                 self._calls.append(self._call(connection))
+                if self._anew:
+                    connection.close()
                 self._ending.wait(self._pause)
 
+    def _connection(self) -> http.client.HTTPConnection:
+        if self._tls is None:
+            return http.client.HTTPConnection(self._address, timeout=_TIMEOUT)
+        return http.client.HTTPSConnection(self._address, timeout=_TIMEOUT, context=self._tls)
+
     def _call(self, connection: http.client.HTTPConnection) -> Call:
-        at = time.monotonic()
+        at, id_ = time.monotonic(), None
         try:
             connection.request("POST", self._path, b"hi", self._headers)
             with contextlib.closing(connection.getresponse()) as response:
                 response.read()
                 outcome: int | str = response.status
+                id_ = response.headers["x-sagegate-request-id"]
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             outcome = type(error).__name__
-        return Call(at, outcome, time.monotonic() - at)
+        return Call(at, outcome, time.monotonic() - at, id_)

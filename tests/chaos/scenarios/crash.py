@@ -1,51 +1,17 @@
 """The gateway is killed in the middle of its work, and started again beside what it left."""
 
 import collections
-import contextlib
-import http.client
 import json
 import random
-import threading
 import time
-from typing import Self
 
-from harness.house import INVOKE, House
+from harness.house import House
 from harness.record import verifies
 from harness.story import Story, scenario
 from support.gateway import Gateway
 from support.process import wait_for
 
 _CALLERS = 8
-
-
-class _Callers:
-    """Callers who remember every answer that they received whole, by its id."""
-
-    def __init__(self, gateway: Gateway, token: str) -> None:
-        self._address, self._headers = gateway.address, {"authorization": f"Bearer {token}"}
-        self._ending = threading.Event()
-        self.answered: list[str] = []
-        self._threads = [threading.Thread(target=self._caller) for _ in range(_CALLERS)]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _caller(self) -> None:
-        """Until it is told to end, or its connection breaks with the gateway."""
-        connection = http.client.HTTPConnection(self._address, timeout=10)
-        with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
-            while not self._ending.is_set():
-                connection.request("POST", INVOKE, b"hi", self._headers)
-                response = connection.getresponse()
-                response.read()
-                self.answered.append(response.headers["x-sagegate-request-id"])
 
 
 @scenario("the gateway is killed (SIGKILL) at random moments under load", short=True, takes=(9, 90))
@@ -63,11 +29,11 @@ def _killed(story: Story, house: House, durability: str, times: int) -> None:
     for _ in range(times):
         gateway.start()
         wait_for("readiness", gateway.ready)
-        with _Callers(gateway, token) as callers:
-            wait_for("answers", lambda callers=callers: len(callers.answered) > 2 * _CALLERS)
+        with house.traffic(gateway, token, callers=_CALLERS, pause=0) as traffic:
+            wait_for("answers", lambda traffic=traffic: traffic.count > 2 * _CALLERS)
             time.sleep(random.uniform(0, 0.15))
             gateway.kill()
-        answered += callers.answered
+        answered += [call.id for call in traffic.calls() if call.id is not None]
     story.fault(f"{durability}: killed {times} times, {len(answered)} answers received whole")
     gateway.start()
     wait_for("readiness", gateway.ready)

@@ -11,6 +11,7 @@ import re
 import select
 import socket
 import struct
+import sys
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -90,7 +91,7 @@ class StandIn:
 
     def __enter__(self) -> "StandIn":
         handler = type("Bound", (_Handler,), {"standin": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server = _Server(("127.0.0.1", 0), handler)
         threading.Thread(target=self._server.serve_forever, args=[0.02], daemon=True).start()
         return self
 
@@ -110,6 +111,13 @@ class StandIn:
             seen = Seen(endpoint, operation, request, request_id, found)
             self.seen.append(seen)
         return seen
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Says nothing of connections that the gateway broke, or was killed with."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def _head_faults(request: Received, operation: str) -> list[str]:
