@@ -1,4 +1,4 @@
-"""HTTP/2 in literal frames, and the floods that they make.
+"""Floods of HTTP/2 frames.
 
 Each flood is a process that writes the same bytes as fast as they are taken and connects
 anew whenever it is let go.
@@ -9,46 +9,24 @@ import multiprocessing
 import socket
 import time
 
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING = 0x0, 0x1, 0x2, 0x3, 0x4, 0x6
-CONTINUATION = 0x9
-END_STREAM, END_HEADERS = 0x1, 0x4
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+from harness.frames import (
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    PING,
+    PREFACE,
+    PRIORITY,
+    RST_STREAM,
+    SETTINGS,
+    frame,
+    head,
+    literal,
+    remembered,
+)
+
 _MANY = 1_000
-
-
-def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    return len(payload).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + payload
-
-
-def literal(name: str, value: str) -> bytes:
-    """A header that is spelled out and not remembered (RFC 7541 §6.2.2)."""
-    return b"\x00" + _text(name) + _text(value)
-
-
-def remembered(name: str, value: str) -> bytes:
-    """A header that enters the peer's table (§6.2.1)."""
-    return b"\x40" + _text(name) + _text(value)
-
-
-def _text(text: str) -> bytes:
-    return _integer(len(text), 7) + text.encode()
-
-
-def _integer(value: int, bits: int) -> bytes:
-    most = (1 << bits) - 1
-    if value < most:
-        return bytes([value])
-    parts, value = [most], value - most
-    while value >= 128:
-        parts.append(value % 128 + 128)
-        value //= 128
-    return bytes([*parts, value])
-
-
-def head(path: str = "/endpoints/echo/invocations", **more: str) -> bytes:
-    fields = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "a"}
-    fields |= {"authorization": "Bearer garbage"} | more
-    return b"".join(literal(name, value) for name, value in fields.items())
 
 
 def _opening(*frames: bytes) -> bytes:

@@ -26,7 +26,7 @@ class House:
     """Starts what a scenario asks for, and ends it in reverse."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self.directory = directory
         self._gateways: list[Gateway] = []
 
     def __enter__(self) -> Self:
@@ -56,7 +56,7 @@ class House:
     def shim(self) -> Shim:
         """Faults of the machine, for gateways that are given its `environment`."""
         if not hasattr(self, "_shim"):
-            self._shim = self.enter(Shim(self._directory))
+            self._shim = self.enter(Shim(self.directory))
         return self._shim
 
     def config(self, **sections: dict) -> dict:
@@ -82,7 +82,7 @@ class House:
 
     def build(self, config: dict | None = None, access: dict | None = None, **options) -> Gateway:
         """A gateway that is not started; `environment` by name, `own=None` for no credentials."""
-        directory = self._directory / f"gateway-{len(self._gateways)}"
+        directory = self.directory / f"gateway-{len(self._gateways)}"
         own = options.pop("own", OWN)
         config = config or self.config()
         access = access or _access(config["issuers"])

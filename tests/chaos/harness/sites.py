@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -23,8 +24,8 @@ class Site:
     does it, with a 400.
     """
 
-    def __init__(self, host: str, port: int = 0) -> None:
-        self.host, self.port = host, port
+    def __init__(self, host: str, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+        self.host, self.port, self._tls = host, port, tls
         # The body of each call that was read.
         self.calls: list[bytes] = []
         # With which access key, and by which time, each was signed.
@@ -41,6 +42,10 @@ class Site:
     def __exit__(self, *_: object) -> None:
         self.changed.set()
         self._open.close()
+
+    @property
+    def url(self) -> str:
+        return f"http{'s' if self._tls else ''}://{self.host}:{self.port}"
 
     @property
     def mode(self) -> str:
@@ -63,6 +68,8 @@ class Site:
         handler = type("Bound", (_Handler,), {"site": self})
         server = _Server((self.host, self.port), handler)
         self.port = server.server_port
+        if self._tls:
+            server.socket = self._tls.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
         self._open.callback(server.end)
 

@@ -1,8 +1,11 @@
 """Callers who hold what they do not use, who are slow, and who are too many."""
 
+import collections
 import contextlib
+import os
 import resource
 import selectors
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -10,6 +13,7 @@ from collections.abc import Iterator
 from harness.house import INVOKE, House, memory
 from harness.lake import Lake
 from harness.load import Load
+from harness.sites import Site
 from harness.story import Story, scenario
 from support.gateway import Gateway
 from support.process import wait_for
@@ -180,13 +184,42 @@ def overload(story: Story, house: House) -> None:
     story.promise("every refusal is counted", shed >= refused, int(shed))
 
 
-def _config(house: House, lake: Lake, **server: dict) -> dict:
-    aws = {"runtime_url": lake.url}
+@scenario("the gateway stands still for 3 s, and most callers give up meanwhile", short=True, takes=(8, 8))
+def callers_gave_up(story: Story, house: House) -> None:
+    site = house.enter(Site("127.0.0.1"))
+    gateway = _quiet(house, site)
+    head = f"POST {INVOKE} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {house.token()}\r\n"
+    head += "content-length: 8\r\n\r\n"
+    with _connections(gateway, 50) as here, _connections(gateway, 200) as gone:
+        wait_for("all are open", lambda: _open(gateway) >= 250)
+        os.kill(gateway.pid, signal.SIGSTOP)
+        try:
+            # Whoever leaves asks before those who stay.
+            for number, peer in enumerate(gone):
+                peer.sendall(f"{head}gone-{number:03}".encode())
+                peer.close()
+            for number, peer in enumerate(here):
+                peer.sendall(f"{head}here-{number:03}".encode())
+            story.fault("it gets no CPU; 200 callers ask and leave, 50 ask after them and stay")
+            time.sleep(3)
+        finally:
+            os.kill(gateway.pid, signal.SIGCONT)
+        since = time.monotonic()
+        answers = [peer.recv(1 << 16).split(b" ", 2)[1].decode() for peer in here]
+        took = time.monotonic() - since
+    story.answered(f"{collections.Counter(answers)} within {took:.2f} s")
+    story.promise("who waits is answered", set(answers) == {"200"}, len(answers))
+    served = sum(body.startswith(b"gone") for body in site.calls)
+    story.promise("who has given up is not served", served == 0, f"{served} of 200")
+
+
+def _config(house: House, sagemaker: Lake | Site, **server: dict) -> dict:
+    aws = {"runtime_url": sagemaker.url}
     return house.config(aws=aws, log={"level": "warn"}, server=server, audit={"stdout": False})
 
 
-def _quiet(house: House, lake: Lake, **server: dict) -> Gateway:
-    return house.gateway(_config(house, lake, **server))
+def _quiet(house: House, sagemaker: Lake | Site, **server: dict) -> Gateway:
+    return house.gateway(_config(house, sagemaker, **server))
 
 
 def _open(gateway: Gateway) -> float:

@@ -21,7 +21,7 @@ _HOUR = 3600
 def clock_jumps(story: Story, house: House) -> None:
     site, source = house.enter(Site("127.0.0.1")), house.enter(Metadata(lifetime=3 * _HOUR))
     config = house.config(
-        aws={"runtime_url": f"http://127.0.0.1:{site.port}"},
+        aws={"runtime_url": site.url},
         corp={"jwks_refresh": "5m", "jwks_max_stale": "30m", "max_token_age": "24h"},
         audit={"rotate_size": "64KiB"},
     )

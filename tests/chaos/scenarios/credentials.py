@@ -17,7 +17,7 @@ from support.prometheus import total
 )
 def credentials_source_fails(story: Story, house: House) -> None:
     site, source = house.enter(Site("127.0.0.1")), house.enter(Metadata(lifetime=6))
-    aws = {"runtime_url": f"http://127.0.0.1:{site.port}"}
+    aws = {"runtime_url": site.url}
     gateway = house.gateway(house.config(aws=aws), own=None, **source.environment)
     with house.traffic(gateway, callers=2, pause=0.05) as traffic:
         wait_for("a second set of credentials", lambda: len(set(site.signers)) >= 2)

@@ -3,7 +3,8 @@
 import socket
 import time
 
-from harness.floods import FLOODS, PREFACE, SETTINGS, flood, frame
+from harness.floods import FLOODS, flood
+from harness.frames import PING, PREFACE, SETTINGS, frame
 from harness.house import House, memory, peak_memory
 from harness.lake import Lake
 from harness.story import Story, scenario
@@ -60,7 +61,7 @@ def http2_flood_is_ended(story: Story, house: House) -> None:
         try:
             peer.sendall(PREFACE + frame(SETTINGS, 0, 0))
             for _ in range(100):
-                peer.sendall(frame(0x6, 0, 0, b"12345678") * 1_000)
+                peer.sendall(frame(PING, 0, 0, b"12345678") * 1_000)
                 time.sleep(0.01)
         except TimeoutError:
             ended = "not read any further"

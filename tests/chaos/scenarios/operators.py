@@ -2,10 +2,12 @@
 
 import contextlib
 import socket
-import threading
 import time
 
-from harness.house import INVOKE, House
+from harness.callers import Http1, Http2, connect
+from harness.certificates import Certificates
+from harness.frames import Peer
+from harness.house import House
 from harness.lake import Lake
 from harness.story import Story, scenario
 from support.gateway import Gateway
@@ -25,8 +27,11 @@ def sigterm_under_load(story: Story, house: House) -> None:
         gateway.start()
         house.callback(gateway.end)
         wait_for("readiness", gateway.ready)
-        callers = [_Caller(gateway, house.token()) for _ in range(16)]
-        streams = [_stream(gateway, house.token()) for _ in range(20)]
+        token = house.token()
+        callers = [Http1(gateway, token) for _ in range(12)]
+        callers += [Http2(gateway, token) for _ in range(4)]
+        streams = [_stream(gateway, token) for _ in range(20)]
+        multiplexed = _streams(connect(gateway), token, 20)
         wait_for("traffic", lambda: sum(caller.answered for caller in callers) > 200)
         gateway.drain()
         time.sleep(0.3)
@@ -34,9 +39,11 @@ def sigterm_under_load(story: Story, house: House) -> None:
         wait_for("the end of every caller", lambda: all(caller.done for caller in callers))
         lake.release()
         whole = sum(_rest(stream).endswith(b"1\r\nb\r\n0\r\n\r\n") for stream in streams)
+        whole += _whole(multiplexed)
         code = gateway.exit_code()
         for key, count in {
             "calls answered": sum(caller.answered for caller in callers),
+            "over HTTP/2": sum(caller.answered for caller in callers if isinstance(caller, Http2)),
             "calls lost": sum(caller.lost for caller in callers),
             "streams whole": whole,
             "not ready while it drains": unready,
@@ -44,12 +51,13 @@ def sigterm_under_load(story: Story, house: House) -> None:
         }.items():
             tally[key] = tally.get(key, 0) + int(count)
         recorded = len(gateway.record())
-        expected = sum(caller.answered for caller in callers) + len(streams)
+        expected = sum(caller.answered for caller in callers) + 2 * len(streams)
         tally["events missing"] = tally.get("events missing", 0) + expected - recorded
-    story.fault(f"{rounds} × SIGTERM under 16 callers who keep their connections, and 20 streams")
+    kinds = "12 callers who keep HTTP/1 connections and 4 of HTTP/2, and 20 streams over each"
+    story.fault(f"{rounds} × SIGTERM under {kinds}")
     story.answered(tally)
     story.promise("no call in flight is lost", tally["calls lost"] == 0, tally["calls answered"])
-    story.promise("every stream ends whole", tally["streams whole"] == 20 * rounds, tally)
+    story.promise("every stream ends whole", tally["streams whole"] == 40 * rounds, tally)
     story.promise("readiness fails at once", tally["not ready while it drains"] == rounds)
     story.promise("it ends with exit code 0", tally["exit code 0"] == rounds)
     story.promise("nothing is missing from the record", tally["events missing"] == 0)
@@ -67,13 +75,10 @@ def reload_under_load(story: Story, house: House) -> None:
         for number in range(times):
             roles = {"caller": rule, f"other-{number}": rule}
             gateway.write_access({"roles": roles, "bindings": bindings})
-            gateway.reload()
-            wait_for("the reload", lambda n=number: _reloads(gateway, "ok") > n)
+            _reload(gateway, "ok")
         story.fault(f"{times} other access.yaml files, each with a SIGHUP")
-        before = _reloads(gateway, "failed")
         gateway.write_access("roles: [nonsense")
-        gateway.reload()
-        wait_for("the failed reload", lambda: _reloads(gateway, "failed") > before)
+        _reload(gateway, "failed")
         story.fault("one that is no YAML")
         time.sleep(0.5)
         outcomes = good.outcomes(since)
@@ -82,52 +87,67 @@ def reload_under_load(story: Story, house: House) -> None:
     story.promise("what is broken is not used", house.ask(gateway).status == 200)
 
 
+@scenario(
+    "the certificate is renewed, again and again, and what is put in its place is broken",
+    short=True,
+    takes=(8, 30),
+)
+def certificate_renewed_under_load(story: Story, house: House) -> None:
+    lake, files = house.enter(Lake()), Certificates(house.directory / "tls")
+    server = {"tls": files.files()}
+    config = house.config(aws={"runtime_url": lake.url}, log={"level": "error"}, server=server)
+    gateway, times = house.gateway(config), 50 if story.long else 8
+    good = {"callers": 4, "pause": 0.005, "tls": files.trust()}
+    host = gateway.address.partition(":")[0]
+    over_tls = files.trust("h2").wrap_socket(connect(gateway), server_hostname=host)
+    held = _streams(over_tls, house.token(), 10)
+    with house.traffic(gateway, **good) as kept, house.traffic(gateway, anew=True, **good) as anew:
+        wait_for("traffic", lambda: min(kept.count, anew.count) > 50)
+        stale = 0
+        for _ in range(times):
+            renewed = files.renew()
+            _reload(gateway, "ok")
+            stale += files.shown(gateway.address) != renewed
+        story.fault(f"{times} certificates, one after the other, each with a SIGHUP")
+        whole = files.certificate.read_bytes()
+        broken = {"garbage": b"garbage", "none": b"", "half of one": whole[: len(whole) // 2]}
+        for content in broken.values():
+            files.spoil(content)
+            _reload(gateway, "failed")
+            stale += files.shown(gateway.address) != renewed
+        files.spoil(whole)
+        files.new_key()
+        _reload(gateway, "failed")
+        stale += files.shown(gateway.address) != renewed
+        story.fault(f"in its place {', '.join(broken)}; then a key that is not the certificate's")
+        renewed = files.renew()
+        _reload(gateway, "ok")
+        stale += files.shown(gateway.address) != renewed
+        story.fault("a certificate of the new key")
+        calls = min(kept.count, anew.count)
+        wait_for("more traffic", lambda: min(kept.count, anew.count) > calls + 50)
+    lake.release()
+    whole = _whole(held)
+    story.answered(f"kept connections {kept.outcomes()}, new ones {anew.outcomes()}")
+    story.promise("no call on a kept connection fails", set(kept.outcomes()) == {200}, kept.count)
+    story.promise("nor one on a new connection", set(anew.outcomes()) == {200}, anew.count)
+    story.promise("an HTTP/2 connection and its streams outlive all of it", whole == 10, whole)
+    shown = "each renewal is shown at once, and never what is broken"
+    story.promise(shown, stale == 0, f"{times + 5} handshakes, {stale} wrong")
+
+
+def _reload(gateway: Gateway, result: str) -> None:
+    before = _reloads(gateway, result)
+    gateway.reload()
+    wait_for(f"a reload: {result}", lambda: _reloads(gateway, result) > before)
+
+
 def _reloads(gateway: Gateway, result: str) -> float:
     return total(gateway.metrics(), "sagegate_reloads_total", result=result)
 
 
-class _Caller(threading.Thread):
-    """Calls on one connection until it is told to leave, as a pool of a client does."""
-
-    def __init__(self, gateway: Gateway, token: str) -> None:
-        super().__init__(daemon=True)
-        host, _, port = gateway.address.rpartition(":")
-        self._address = (host, int(port))
-        head = f"POST {INVOKE} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n"
-        self._call = (head + "content-length: 2\r\n\r\nhi").replace("echo", "wait-5").encode()
-        self.answered = self.lost = 0
-        self.done = False
-        self.start()
-
-    def run(self) -> None:
-        while not self.done:
-            try:
-                peer = socket.create_connection(self._address, timeout=20)
-            except OSError:
-                # Nobody listens any more: nothing was in flight.
-                self.done = True
-                return
-            with peer:
-                self._until_told(peer)
-
-    def _until_told(self, peer: socket.socket) -> None:
-        while True:
-            try:
-                peer.sendall(self._call)
-                answer = peer.recv(1 << 16).lower()
-            except OSError:
-                answer = b""
-            if not answer.startswith(b"http/1.1 200"):
-                self.lost += 1
-                return
-            self.answered += 1
-            if b"connection: close" in answer:
-                return
-
-
 def _stream(gateway: Gateway, token: str) -> socket.socket:
-    host, _, port = gateway.address.rpartition(":")
-    peer = socket.create_connection((host, int(port)), timeout=20)
+    peer = connect(gateway)
     head = f"POST {_STREAM} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n"
     peer.sendall((head + "content-length: 2\r\n\r\nhi").encode())
     assert peer.recv(1 << 16).startswith(b"HTTP/1.1 200")
@@ -140,3 +160,21 @@ def _rest(peer: socket.socket) -> bytes:
         while more := peer.recv(1 << 16):
             read += more
     return read
+
+
+def _streams(connected: socket.socket, token: str, count: int) -> Peer:
+    """So many over one HTTP/2 connection, each with its first chunk read."""
+    peer = Peer(connected)
+    for _ in range(count):
+        peer.ask(_STREAM, token)
+    while set(peer.open.values()) != {b"a"}:
+        peer.take()
+        assert len(peer.open) == count
+    return peer
+
+
+def _whole(peer: Peer) -> int:
+    with peer:
+        while peer.open:
+            peer.take()
+    return peer.whole.count(b"ab")

@@ -3,6 +3,7 @@
 import collections
 import time
 
+from harness.certificates import Certificates
 from harness.house import House
 from harness.sites import NAME, Site
 from harness.story import Story, scenario
@@ -189,6 +190,24 @@ def sagemaker_gone(story: Story, house: House) -> None:
     metric = 'sagegate_requests_total{outcome="unreachable"}'
     story.promise(f"{metric} shows it", shown > 0, f"{shown:.0f}")
     story.promise("it recovers by itself, all addresses being tried", back < 5, f"{back:.1f} s")
+
+
+@scenario("SageMaker's certificate is of an authority that the platform does not know", short=True, takes=(3, 3))
+def sagemaker_not_trusted(story: Story, house: House) -> None:
+    known, unknown = (Certificates(house.directory / name) for name in ("known", "unknown"))
+    for files, expected in ((unknown, 502), (known, 200)):
+        site = house.enter(Site("127.0.0.1", tls=files.serve()))
+        platform = {"SSL_CERT_FILE": str(known.authority)}
+        gateway = house.gateway(house.config(aws={"runtime_url": site.url}), **platform)
+        who = "the platform knows" if files is known else "nobody knows"
+        story.sent(f"a call, while SageMaker shows a certificate of an authority that {who}")
+        answer = house.ask(gateway)
+        story.answered(f"{answer.status} {answer.code or ''}")
+        story.promise(
+            f"an authority that {who}: {expected}, and SageMaker hears of {int(files is known)} call",
+            answer.status == expected and len(site.calls) == int(files is known),
+            f"{answer.status}, {len(site.calls)} calls",
+        )
 
 
 # (mode, the answer's status, whether the answer breaks off, seconds within which)
