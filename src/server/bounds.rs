@@ -7,7 +7,8 @@ use std::time::Duration;
 pub struct Bounds {
     /// Connections at once. Fewer where the limit on open files is lower.
     pub connections: usize,
-    /// Of them, from one address, or one /64 of IPv6. Loopback has no such bound: a sidecar has no other callers.
+    /// Of them, from one address, or one /64 of IPv6. Loopback has no such bound: a sidecar has
+    /// no other callers.
     pub connections_per_address: Option<usize>,
     /// Requests at once on one HTTP/2 connection.
     pub streams: u32,

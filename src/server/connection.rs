@@ -4,6 +4,7 @@ use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -111,11 +112,12 @@ where
 {
     let (wire, seen) = Wire::new(stream, bounds.timeouts.head);
     let activity = Activity::new(bounds.timeouts);
-    let (answering, requests, leaving) = (handler.clone(), activity.clone(), drain.clone());
+    // One count to share of each request, and that with its own connection alone.
+    let (shared, requests) = (Arc::new((handler.clone(), drain.clone())), activity.clone());
     let service = service_fn(move |request: Request<Incoming>| {
-        let (handler, open, drain) = (answering.clone(), requests.begin(), leaving.clone());
+        let (shared, open) = (Arc::clone(&shared), requests.begin());
         async move {
-            let version = request.version();
+            let ((handler, drain), version) = (&*shared, request.version());
             let mut answer = handler.handle(request, peer).await;
             if drain.is_draining() && version < Version::HTTP_2 {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -137,7 +139,10 @@ where
             if useless == Useless::Idle {
                 connection.as_mut().graceful_shutdown();
                 // A peer need not take part in a graceful end.
-                tokio::select! { _ = guard.over(connection, |it| it.graceful_shutdown()) => {} _ = activity.ends() => {} }
+                tokio::select! {
+                    _ = guard.over(connection, |it| it.graceful_shutdown()) => {}
+                    _ = activity.ends() => {}
+                }
             }
             return;
         }

@@ -1,8 +1,8 @@
 //! Whether a connection still serves anybody.
 //!
-//! hyper bounds neither the wait for the bytes that tell the protocol, nor an HTTP/2 connection without streams, nor a peer that does not read its
-//! answers: such an answer is not even asked for its end, so that no timeout of its own can
-//! fire. A peer that answers pings could do each of these for ever, and connections and the
+//! hyper bounds neither the wait for the bytes that tell the protocol, nor an HTTP/2
+//! connection without streams, nor a peer that does not read its answers: such an answer is
+//! not even asked for its end, so that no timeout of its own can fire. A peer that answers pings could do each of these for ever, and connections and the
 //! requests on record are bounded in number. Here every open request is watched, to the end
 //! of its answer.
 

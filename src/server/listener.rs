@@ -63,8 +63,8 @@ impl Server {
         self.address
     }
 
-    /// Accepts connections until `drain` has given notice, then waits for the open ones to end, which
-    /// they all do once it cuts them. Dropping the future stops accepting and leaves open
+    /// Accepts connections until `drain` has given notice, then waits for the open ones to end,
+    /// which they all do once it cuts them. Dropping the future stops accepting and leaves open
     /// connections to run on.
     pub async fn serve<H: Handler>(self, handler: H, drain: Drain) {
         let connections = TaskTracker::new();
@@ -95,14 +95,15 @@ impl Server {
         connections.wait().await;
     }
 
-    /// Who has connected and was not accepted yet: closing the listener would reset them.
+    /// Who has connected and was not accepted yet: closing the listener would reset them. For
+    /// whom there is no place is refused as ever.
     fn waiting<'a>(&'a self, places: &'a Arc<Places>) -> impl Iterator<Item = Accepted> + 'a {
         let next =
             || accept_with(&self.listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC).ok();
         std::iter::from_fn(next).take(self.bounds.connections).filter_map(|accepted| {
             let stream = TcpStream::from_std(accepted.into()).ok()?;
             let address = stream.peer_addr().ok()?;
-            Some((stream, address, places.take(address.ip()).ok()?))
+            Some((stream, address, self.place(places, address)?))
         })
     }
 
@@ -110,10 +111,11 @@ impl Server {
     async fn accept(&self, places: &Arc<Places>) -> Accepted {
         loop {
             match self.listener.accept().await {
-                Ok((stream, peer)) => match places.take(peer.ip()) {
-                    Ok(place) => return (stream, peer, place),
-                    Err(full) => self.meters.refused(full.as_str()),
-                },
+                Ok((stream, peer)) => {
+                    if let Some(place) = self.place(places, peer) {
+                        return (stream, peer, place);
+                    }
+                }
                 Err(error) => {
                     self.meters.refused("descriptors");
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -121,6 +123,11 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// A place for a connection; that there is none is counted.
+    fn place(&self, places: &Arc<Places>, peer: SocketAddr) -> Option<Place> {
+        places.take(peer.ip()).inspect_err(|full| self.meters.refused(full.as_str())).ok()
     }
 }
 
