@@ -1,10 +1,19 @@
 //! HTTP/2 in literal frames: each fault ends its stream or the connection as RFC 9113 says,
-//! though h2 often says no more than PROTOCOL_ERROR; and a head which never became a request
-//! is on record all the same.
+//! though h2 often says no more than PROTOCOL_ERROR, and as a bare hyper ends it that gets the
+//! same bytes. A head which never became a request is on record all the same.
 
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::request::INVOKE;
 use crate::support::{Ask, Setup, Stand, soon};
@@ -79,9 +88,26 @@ fn without(name: &str) -> Vec<u8> {
     fields(&REQUEST.into_iter().filter(|(known, _)| *known != name).collect::<Vec<_>>())
 }
 
+/// hyper's own server with its own defaults. It reads each body and answers.
+async fn bare_hyper() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let answer = |request: Request<Incoming>| async move {
+        request.into_body().collect().await?;
+        Ok::<_, hyper::Error>(Response::new(Full::new(Bytes::from_static(b"{}"))))
+    };
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let server = http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(server.serve_connection(TokioIo::new(stream), service_fn(answer)));
+        }
+    });
+    address
+}
+
 /// What comes of `frames` on a connection of their own.
-async fn taken(stand: &Stand, frames: &[Vec<u8>], expected: Taken) -> Taken {
-    let mut peer = TcpStream::connect(stand.app.address()).await.unwrap();
+async fn taken(server: SocketAddr, frames: &[Vec<u8>], expected: Taken) -> Taken {
+    let mut peer = TcpStream::connect(server).await.unwrap();
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     bytes.extend(frame(SETTINGS, 0, 0, &[]));
     bytes.extend(frames.concat());
@@ -118,6 +144,8 @@ async fn each_fault_ends_the_stream_or_the_connection_as_rfc_9113_says() {
     let good = || frame(HEADERS, WHOLE, 1, &head(&[]));
     let open = || frame(HEADERS, HEAD, 1, &head(&[]));
     let bad = |changes: &[(&str, &str)]| vec![frame(HEADERS, WHOLE, 1, &head(changes))];
+    let mut pathless = without(":path");
+    pathless.extend(fields(&[(":path", "")]));
     let cases: Vec<(&str, Vec<Vec<u8>>, Taken)> = vec![
         ("an unknown kind of frame (§4.1)", vec![frame(0xfe, 0xff, 0, b"anything")], PassedOver),
         (
@@ -258,16 +286,123 @@ async fn each_fault_ends_the_stream_or_the_connection_as_rfc_9113_says() {
             vec![good(), frame(HEADERS, WHOLE, 1, &head(&[]))],
             Connection(PROTOCOL),
         ),
+        (
+            "a stream below one that was used (§5.1.1)",
+            vec![frame(HEADERS, WHOLE, 3, &head(&[])), good()],
+            Connection(PROTOCOL),
+        ),
+        (
+            "data after a stream's end (§5.1)",
+            vec![good(), frame(DATA, END, 1, b"a")],
+            Connection(PROTOCOL),
+        ),
+        (
+            "a head's part after its end (§6.10)",
+            vec![open(), frame(CONTINUATION, HEAD, 1, &head(&[]))],
+            Connection(PROTOCOL),
+        ),
+        (
+            "trailers that end nothing (§8.1)",
+            vec![open(), frame(HEADERS, HEAD, 1, &fields(&[("x-a", "b")]))],
+            Stream(PROTOCOL),
+        ),
+        (
+            "a pseudo-header among trailers, which nobody reads (§8.1)",
+            vec![open(), frame(HEADERS, WHOLE, 1, &fields(&[(":method", "GET")]))],
+            Answered,
+        ),
+        (
+            "a head with more padding than frame (§6.2)",
+            vec![frame(HEADERS, WHOLE | 8, 1, &[200, 0])],
+            Connection(PROTOCOL),
+        ),
+        (
+            "a head with padding (§6.2)",
+            vec![frame(HEADERS, WHOLE | 8, 1, &[&[2][..], &head(&[]), &[0, 0]].concat())],
+            Answered,
+        ),
+        (
+            "a head with a priority (§6.2)",
+            vec![frame(HEADERS, WHOLE | 32, 1, &[&[0, 0, 0, 0, 9][..], &head(&[])].concat())],
+            Answered,
+        ),
+        (
+            "a head in three parts (§6.10)",
+            vec![
+                frame(HEADERS, END, 1, &head(&[])),
+                frame(CONTINUATION, 0, 1, &fields(&[("x-a", "b")])),
+                frame(CONTINUATION, HEAD, 1, &[]),
+            ],
+            Answered,
+        ),
+        (
+            "a reset of no stream (§6.4)",
+            vec![frame(RST_STREAM, 0, 0, &[0; 4])],
+            Connection(PROTOCOL),
+        ),
+        (
+            "a priority of odd length (§6.3)",
+            vec![frame(PRIORITY, 0, 1, &[0; 4])],
+            Connection(PROTOCOL),
+        ),
+        (
+            "a priority of no stream (§6.3)",
+            vec![frame(PRIORITY, 0, 0, &[0; 5])],
+            Connection(PROTOCOL),
+        ),
+        (
+            "a window of a stream that grows by nothing (§6.9)",
+            vec![open(), frame(WINDOW_UPDATE, 0, 1, &[0; 4])],
+            Connection(PROTOCOL),
+        ),
+        (
+            "a stream's window past its bound (§6.9.1)",
+            vec![open(), frame(WINDOW_UPDATE, 0, 1, &[0x7f, 0xff, 0xff, 0xff])],
+            Stream(FLOW_CONTROL),
+        ),
+        (
+            "a window of odd length (§6.9)",
+            vec![frame(WINDOW_UPDATE, 0, 0, &[0; 3])],
+            Connection(PROTOCOL),
+        ),
+        ("a goodbye of a stream (§6.8)", vec![frame(GOAWAY, 0, 1, &[0; 8])], Connection(PROTOCOL)),
+        (
+            "a table grown beyond its bound (RFC 7541 §4.2)",
+            vec![frame(HEADERS, WHOLE, 1, &[&[0x3f, 0xff, 0xff, 0x03][..], &head(&[])].concat())],
+            Connection(PROTOCOL),
+        ),
+        (
+            "a table that changes in a head's middle (RFC 7541 §4.2)",
+            vec![frame(HEADERS, WHOLE, 1, &[&head(&[])[..], &[0x20]].concat())],
+            Connection(PROTOCOL),
+        ),
+        ("an empty path (§8.3.1)", vec![frame(HEADERS, WHOLE, 1, &pathless)], Stream(PROTOCOL)),
+        ("a keep-alive (§8.2.2)", bad(&[("keep-alive", "a")]), Stream(PROTOCOL)),
+        ("transfer codings (§8.2.2)", bad(&[("transfer-encoding", "chunked")]), Stream(PROTOCOL)),
+        ("an upgrade (§8.2.2)", bad(&[("upgrade", "a")]), Stream(PROTOCOL)),
+        (
+            "two lengths that differ (§8.1.1)",
+            bad(&[("content-length", "0"), ("content-length", "1")]),
+            Stream(PROTOCOL),
+        ),
+        ("an empty name (§8.2.1)", bad(&[("", "b")]), Connection(PROTOCOL)),
+        ("a line feed in a value (§8.2.1)", bad(&[("x-a", "b\nc")]), Connection(PROTOCOL)),
+        ("a null in a value (§8.2.1)", bad(&[("x-a", "b\0c")]), Connection(PROTOCOL)),
     ];
+    let (ours, bare) = (stand.app.address(), bare_hyper().await);
     let mut wrong = Vec::new();
     for (what, frames, expected) in cases {
-        let taken = taken(&stand, &frames, expected).await;
-        if taken != expected {
-            wrong.push(format!("{what}: {taken:?}, not {expected:?}"));
+        for (who, server) in [("sagegate", ours), ("hyper", bare)] {
+            let taken = taken(server, &frames, expected).await;
+            if taken != expected {
+                wrong.push(format!("{what}: {who} {taken:?}, not {expected:?}"));
+            }
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert_eq!(taken(&stand, &[good()], Answered).await, Answered, "the control");
+    for server in [ours, bare] {
+        assert_eq!(taken(server, &[good()], Answered).await, Answered, "the control");
+    }
     stand.stop().await;
 }
 
@@ -286,12 +421,12 @@ async fn a_head_that_http2_refuses_by_itself_is_on_record() {
     let open = head(&[("authorization", &authorization)]);
     let too_many = [frame(HEADERS, HEAD, 1, &open), frame(HEADERS, HEAD, 3, &open)];
     for (count, frames) in [&too_large[..], &malformed].into_iter().enumerate() {
-        taken(&stand, frames, PassedOver).await;
+        taken(stand.app.address(), frames, PassedOver).await;
         let event = stand.recorded(count + 1).await.pop().unwrap();
         assert_eq!(event["disposition"], "Rejected");
         assert!(event["status_detail"].as_str().unwrap().contains("HTTP/2 head"), "{event}");
     }
-    taken(&stand, &too_many, PassedOver).await;
+    taken(stand.app.address(), &too_many, PassedOver).await;
     let events = stand.recorded(4).await;
     let refused = |event: &&serde_json::Value| {
         event["status_detail"].as_str().is_some_and(|text| text.contains("HTTP/2 head"))
