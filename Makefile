@@ -27,6 +27,7 @@ help: ## Say what there is
 # `cargo test` builds the gateway's binary as well: the one that the real clients call.
 test: prerequisites $(VENV_STAMP) $(NODE_STAMP) $(REDIS) ## Run every test: Rust's, real clients against the built gateway, the short faults
 	cargo test --locked
+	cargo run --locked --quiet --manifest-path tests/loom/Cargo.toml --target-dir target/loom
 	cd $(E2E) && REDIS_SERVER=$(abspath $(REDIS)) ../../$(VENV)/bin/python -B -m pytest
 	$(VENV)/bin/python -B tests/chaos/run.py --short
 

@@ -23,7 +23,7 @@
 //! # Ranks
 //!
 //! A module imports only from lower ranks (`tests/architecture.rs` holds them to it):
-//! [`names`], [`telemetry`] 0 · [`audit`], [`aws`], [`identity`], [`sagemaker`],
+//! [`names`], `sync`, [`telemetry`] 0 · [`audit`], [`aws`], [`identity`], [`sagemaker`],
 //! [`server`] 1 · [`policy`], [`ship`] 2 · [`limits`] 3 · [`upstream`] 4 · [`snapshot`] 5 ·
 //! [`admin`], [`config`], [`gateway`] 6 · [`app`] 7 · [`cli`] 8.
 
@@ -42,5 +42,6 @@ pub mod sagemaker;
 pub mod server;
 pub mod ship;
 pub mod snapshot;
+mod sync;
 pub mod telemetry;
 pub mod upstream;

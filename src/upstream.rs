@@ -12,6 +12,7 @@ mod budget;
 mod client;
 mod connect;
 mod headers;
+mod health;
 mod payload;
 mod relay;
 mod resolve;

@@ -17,8 +17,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// DESIGN's ranks. A room imports only from rooms with a lower number.
-const RANKS: [(&str, u8); 18] = [
+const RANKS: [(&str, u8); 19] = [
     ("names", 0),
+    ("sync", 0),
     ("telemetry", 0),
     ("audit", 1),
     ("aws", 1),
@@ -39,7 +40,7 @@ const RANKS: [(&str, u8); 18] = [
 ];
 
 /// Files, or whole folders, that decide from their parameters alone.
-const PURE: [&str; 37] = [
+const PURE: [&str; 38] = [
     "audit/event.rs",
     "audit/json.rs",
     "audit/render.rs",
@@ -75,6 +76,7 @@ const PURE: [&str; 37] = [
     "upstream/addresses.rs",
     "upstream/budget.rs",
     "upstream/headers.rs",
+    "upstream/health.rs",
     "upstream/route.rs",
     "upstream/sign.rs",
 ];
@@ -110,7 +112,7 @@ fn rooms_import_only_from_lower_ranks() {
 #[test]
 fn every_room_has_a_rank_and_every_rank_a_room() {
     let source = Source::new("lib.rs", &read(&root().join("lib.rs")));
-    let declared: BTreeSet<_> = words_after(&source.code, "pub mod ").collect();
+    let declared: BTreeSet<_> = words_after(&source.code, "mod ").collect();
     let ranked = RANKS.iter().map(|(room, _)| *room).filter(|room| *room != "main");
     assert_eq!(declared, ranked.collect());
 }

@@ -5,13 +5,13 @@
 //! here, or with the writer, until [`settle`](Queue::settle); a sleeping writer is woken
 //! once per batch and a busy one never, so that a busy journal costs no futex calls.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::journal::{Durability, Unavailable};
 use super::line::{Kind, unsealed};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// How long a line may wait for others at `memory` (DESIGN §10: written within 100 ms).
 const GATHER: Duration = Duration::from_millis(100);

@@ -5,7 +5,8 @@
 //! process together. Invariant: the guards never hold more than the bound.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// The bound. Cloning shares it.
 #[derive(Clone, Debug)]

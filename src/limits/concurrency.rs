@@ -5,7 +5,8 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::sync::atomic::{AtomicU32, Ordering};
 
 /// The bound.
 #[derive(Debug)]

@@ -12,22 +12,17 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use http::uri::Authority;
 
+use super::health::{Claim, Health};
+
 /// More than any name of AWS has.
 const MOST: usize = 32;
-/// A connection that cannot be made closes an address at once; of connections that break
-/// before the answer it takes three in a row, for a request may have broken one.
-const OUT: u32 = 3;
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LAST_PAUSE: Duration = Duration::from_mins(1);
-/// For how long one call alone tries an address again.
-const PROBE: Duration = Duration::from_secs(10);
 
 /// The addresses of one name.
 #[derive(Debug)]
@@ -53,22 +48,14 @@ struct Address {
     socket: SocketAddr,
     authority: Authority,
     in_flight: AtomicUsize,
-    /// Whether there is anything in `health`; the others are never locked.
-    suspect: AtomicBool,
-    health: Mutex<Health>,
-}
-
-#[derive(Debug, Default)]
-struct Health {
-    strikes: u32,
-    closed_until: Option<Instant>,
+    health: Health,
 }
 
 /// An address for one call, which counts as on its way until this is dropped.
 #[derive(Debug)]
 pub(super) struct Pick {
     address: Arc<Address>,
-    probe: bool,
+    claim: Claim,
 }
 
 /// How many addresses there are, and how many of them are left alone now.
@@ -114,18 +101,24 @@ impl Addresses {
         let load =
             |known: &&Known| (known.second_family, known.address.in_flight.load(Ordering::Relaxed));
         // Whoever loses a claim finds the address closed the next time round.
-        while let Some(known) = list.iter().filter(|k| k.address.is_open(now)).min_by_key(load) {
-            if let Some(probe) = known.address.claim(now) {
-                return Some(Pick::new(&known.address, probe));
+        while let Some(known) = list.iter().filter(|k| !k.is_closed(now)).min_by_key(load) {
+            if let Some(claim) = known.address.health.claim(now) {
+                return Some(Pick::new(&known.address, claim));
             }
         }
-        list.iter().min_by_key(load).map(|known| Pick::new(&known.address, false))
+        list.iter().min_by_key(load).map(|known| Pick::new(&known.address, Claim::Open))
     }
 
     pub(super) fn counts(&self, now: Instant) -> AddressCounts {
         let list = self.list.load();
-        let closed = list.iter().filter(|known| known.address.is_closed(now)).count();
+        let closed = list.iter().filter(|known| known.is_closed(now)).count();
         AddressCounts { open: list.len() - closed, closed }
+    }
+}
+
+impl Known {
+    fn is_closed(&self, now: Instant) -> bool {
+        self.address.health.is_closed(now)
     }
 }
 
@@ -136,45 +129,15 @@ impl Address {
             socket,
             authority,
             in_flight: AtomicUsize::new(0),
-            suspect: AtomicBool::new(false),
-            health: Mutex::default(),
+            health: Health::new(),
         }))
-    }
-
-    fn health(&self) -> MutexGuard<'_, Health> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_closed(&self, now: Instant) -> bool {
-        self.suspect.load(Ordering::Acquire)
-            && self.health().closed_until.is_some_and(|until| now < until)
-    }
-
-    fn is_open(&self, now: Instant) -> bool {
-        !self.is_closed(now)
-    }
-
-    /// Whether the call is the one that tries a closed address again; `None` if another is.
-    fn claim(&self, now: Instant) -> Option<bool> {
-        if !self.suspect.load(Ordering::Acquire) {
-            return Some(false);
-        }
-        let mut health = self.health();
-        match health.closed_until {
-            None => Some(false),
-            Some(until) if now < until => None,
-            Some(_) => {
-                health.closed_until = Some(now + PROBE);
-                Some(true)
-            }
-        }
     }
 }
 
 impl Pick {
-    fn new(address: &Arc<Address>, probe: bool) -> Self {
+    fn new(address: &Arc<Address>, claim: Claim) -> Self {
         address.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self { address: Arc::clone(address), probe }
+        Self { address: Arc::clone(address), claim }
     }
 
     /// `10.0.0.1:443`
@@ -184,37 +147,17 @@ impl Pick {
 
     /// An answer came.
     pub(super) fn answered(&self) {
-        if self.address.suspect.load(Ordering::Acquire) {
-            *self.address.health() = Health::default();
-            self.address.suspect.store(false, Ordering::Release);
-        }
+        self.address.health.answered();
     }
 
     /// No connection could be made.
     pub(super) fn unreachable(&self, now: Instant) {
-        self.strike(OUT, now);
+        self.address.health.unreachable(self.claim, now);
     }
 
     /// A connection broke before the answer.
     pub(super) fn broke(&self, now: Instant) {
-        self.strike(1, now);
-    }
-
-    fn strike(&self, strikes: u32, now: Instant) {
-        let mut health = self.address.health();
-        // Calls that were on their way already when it was closed prove nothing new.
-        let closed = health.closed_until.is_some_and(|until| now < until);
-        if closed && !self.probe {
-            return;
-        }
-        // One more break of an address on trial is enough.
-        let strikes = if self.probe { OUT } else { strikes };
-        health.strikes = health.strikes.saturating_add(strikes);
-        if let Some(doublings) = (health.strikes / OUT).checked_sub(1) {
-            let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(doublings));
-            health.closed_until = Some(now + pause.min(LAST_PAUSE));
-        }
-        self.address.suspect.store(true, Ordering::Release);
+        self.address.health.broke(self.claim, now);
     }
 }
 
@@ -228,6 +171,7 @@ impl Drop for Pick {
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::super::health::FIRST_PAUSE;
     use super::*;
 
     const KEEP: Duration = Duration::from_mins(1);

@@ -4,9 +4,10 @@
 //! just when SageMaker can bear it least. So calls earn what retries spend: a fifth of a
 //! retry each. A few each second are free, for a gateway with few calls.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::{Mutex, PoisonError};
 
 /// What a retry costs, in what one call earns: at most 20 % of calls.
 const COST: u32 = 5;
