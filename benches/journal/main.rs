@@ -1,5 +1,5 @@
 //! The journal by itself, on the disk of the temporary directory: records a second and CPU a
-//! record by durability, what `fsync` adds to a call, and how fast a journal is verified.
+//! record by durability, what `fsync` adds to a call, and how fast a journal is verified and asked.
 //!
 //!     cargo bench --bench journal [-- --short]
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench prints, or stops")]
@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
+use sagegate::audit::query::{Filter, Names, Scan};
 use sagegate::audit::verify::{Evidence, verify};
 use sagegate::audit::{
     Call, Cloud, Disposition, Durability, Ending, Event, Http, Instance, Journal, JournalConfig,
@@ -33,8 +34,15 @@ fn main() {
     for callers in [1, 16, 256] {
         runtime.block_on(added(callers, if short { 256 } else { 4096 }));
     }
-    println!("\n| verify | size | MB/s |\n|---|---|---|");
-    runtime.block_on(verified(if short { 5_000 } else { 300_000 }));
+    println!("\n| one thread | size | MB/s |\n|---|---|---|");
+    let (directory, records) = (TempDir::new().unwrap(), if short { 5_000 } else { 300_000 });
+    runtime.block_on(filled(directory.path(), records));
+    read("verify", directory.path(), verified);
+    let all = |path: &Path| assert_eq!(found(path, &Filter::default()), u64::from(records));
+    read("query for every call", directory.path(), all);
+    let absent = Names::new(&["corp/nobody".to_owned()], false).unwrap();
+    let absent = Filter { users: Some(absent), ..Filter::default() };
+    read("query for somebody's few", directory.path(), |path| assert_eq!(found(path, &absent), 0));
 }
 
 fn open(directory: &Path, durability: Durability) -> (Journal, Metrics) {
@@ -111,19 +119,32 @@ async fn waits(journal: Journal, calls: u32) -> Vec<Duration> {
     waits
 }
 
-async fn verified(records: u32) {
-    let directory = TempDir::new().unwrap();
-    let (journal, _) = open(directory.path(), Durability::Write);
+async fn filled(directory: &Path, records: u32) {
+    let (journal, _) = open(directory, Durability::Write);
     write(&journal, &Endpoint::parse("fraud-v1").unwrap(), records).await;
     journal.close().await;
-    drop(journal);
+}
+
+/// How fast `work` goes through a journal.
+fn read(name: &str, directory: &Path, work: impl FnOnce(&Path)) {
     #[expect(clippy::cast_precision_loss, reason = "a size for a table")]
-    let megabytes = size_of(directory.path()) as f64 / 1e6;
+    let megabytes = size_of(directory) as f64 / 1e6;
     let began = Instant::now();
-    let reports = verify(&[directory.path().to_owned()], Evidence::default()).unwrap();
+    work(directory);
     let seconds = began.elapsed().as_secs_f64();
+    println!("| {name} | {megabytes:.0} MB | {:.0} |", megabytes / seconds);
+}
+
+fn verified(directory: &Path) {
+    let reports = verify(&[directory.to_owned()], Evidence::default()).unwrap();
     assert!(reports.iter().all(|report| report.fault.is_none()), "{reports:?}");
-    println!("| one thread | {megabytes:.0} MB | {:.0} |", megabytes / seconds);
+}
+
+/// How many calls a query finds, without the printing of them.
+fn found(directory: &Path, filter: &Filter) -> u64 {
+    let seen = Scan::new(&[directory.to_owned()]).unwrap().run(filter, &mut |_| Ok(())).unwrap();
+    assert_eq!((seen.unreadable, seen.torn), (0, 0));
+    seen.matched
 }
 
 fn size_of(directory: &Path) -> u64 {

@@ -40,6 +40,10 @@ pub(crate) enum Kind {
     SagegateLogged,
     /// With its limits in Redis.
     SagegateShared,
+    /// At `durability: memory`.
+    SagegateMemory,
+    /// At `durability: fsync`.
+    SagegateFsync,
 }
 
 impl Kind {
@@ -51,6 +55,15 @@ impl Kind {
     /// Whether SageMaker would take what it sends.
     pub(crate) fn signs(self) -> bool {
         self != Self::Bare
+    }
+
+    /// sagegate's `audit.durability`.
+    fn durability(self) -> &'static str {
+        match self {
+            Self::SagegateMemory => "memory",
+            Self::SagegateFsync => "fsync",
+            _ => "write",
+        }
     }
 
     /// sagegate's `log.level`: the access log stands at `info`.
@@ -68,6 +81,8 @@ impl fmt::Display for Kind {
             Self::Sagegate => "sagegate",
             Self::SagegateLogged => "sagegate+log",
             Self::SagegateShared => "with Redis",
+            Self::SagegateMemory => "at memory",
+            Self::SagegateFsync => "at fsync",
         })
     }
 }
@@ -110,7 +125,11 @@ impl Contender {
                 let templates = ["envoy.yaml"];
                 Self::gateway(kind, course, &directory, command, &templates, "/ready").await
             }
-            Kind::Sagegate | Kind::SagegateLogged | Kind::SagegateShared => {
+            Kind::Sagegate
+            | Kind::SagegateLogged
+            | Kind::SagegateShared
+            | Kind::SagegateMemory
+            | Kind::SagegateFsync => {
                 let mut command = Command::new(course.sagegate);
                 command.args(["run", "--config", "sagegate.yaml"]);
                 let templates = ["sagegate.yaml", "access.yaml"];
@@ -148,6 +167,7 @@ impl Contender {
         let mut places = places(course, address, admin);
         places.push(("RECORDS", directory.join(RECORDS).display().to_string()));
         places.push(("LOG_LEVEL", kind.log_level().to_owned()));
+        places.push(("DURABILITY", kind.durability().to_owned()));
         places.push(("LIMITS", limits(kind, course)?));
         for name in templates {
             let template = fs::read_to_string(Path::new(TEMPLATES).join(name))?;

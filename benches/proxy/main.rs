@@ -17,6 +17,7 @@ mod bare;
 mod caller;
 mod certificate;
 mod contenders;
+mod durable;
 mod idle;
 #[path = "../support/issuer.rs"]
 mod issuer;

@@ -12,6 +12,7 @@ use tokio::runtime::Builder;
 
 use crate::Outcome;
 use crate::contenders::{Contender, Course, Kind, PATH};
+use crate::durable;
 use crate::issuer::{GROUP, Issuer};
 use crate::load::Tally;
 use crate::probe::{self, Tokens};
@@ -72,6 +73,18 @@ impl Plan {
     fn streams(&self) -> usize {
         if self.short { 300 } else { self.streams }
     }
+
+    fn load(&self) -> Load {
+        let (connections, warm_up) = (self.connections, self.warm_up);
+        Load { connections, warm_up, requests: self.requests() }
+    }
+}
+
+/// What one turn asks of a contender.
+pub(crate) struct Load {
+    pub connections: usize,
+    pub warm_up: usize,
+    pub requests: usize,
 }
 
 /// One contender's turn.
@@ -108,12 +121,14 @@ async fn measure(plan: &Plan, issuer: &Issuer) -> Outcome {
     race(plan, &course, &tokens, &probes).await?;
     if plan.contenders.contains(&Kind::Sagegate) {
         apart::measure(&course, &probes.good, plan.streams()).await?;
+        // A tenth of a turn in the race: a single caller waits a disk's time for each.
+        durable::measure(&course, &tokens, plan.requests() / 10).await?;
     }
     Ok(())
 }
 
 async fn race(plan: &Plan, course: &Course<'_>, tokens: &Path, probes: &Tokens) -> Outcome {
-    let upstream = course.upstream;
+    let (upstream, load) = (course.upstream, plan.load());
     let mut standings = Vec::new();
     for kind in &plan.contenders {
         let contender = Contender::start(*kind, course).await?;
@@ -123,13 +138,13 @@ async fn race(plan: &Plan, course: &Course<'_>, tokens: &Path, probes: &Tokens) 
     for round in 1..=plan.rounds() {
         for standing in &mut standings {
             let asked = course.redis.map(Redis::calls).transpose()?;
-            let mut turn = take_turn(plan, &standing.contender, upstream, tokens).await?;
+            let mut turn = take_turn(&load, &standing.contender, upstream, tokens).await?;
             if let Some((redis, asked)) = course.redis.zip(asked) {
-                let sent = f64::from(u32::try_from(plan.warm_up + plan.requests())?);
+                let sent = f64::from(u32::try_from(load.warm_up + load.requests)?);
                 turn.asked_per_thousand = f64::from(redis.calls()? - asked) * 1e3 / sent;
             }
             eprintln!("round {round}: {:12} {:6.1} µs", standing.contender.kind, turn.cpu_us);
-            standing.requests += plan.warm_up + plan.requests();
+            standing.requests += load.warm_up + load.requests;
             standing.turns.push(turn);
         }
     }
@@ -174,14 +189,14 @@ fn binary(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
-async fn take_turn(
-    plan: &Plan,
+pub(crate) async fn take_turn(
+    load: &Load,
     contender: &Contender,
     upstream: SocketAddr,
     tokens: &Path,
 ) -> Outcome<Turn> {
     let before = probe::seen(upstream).await?;
-    let (_load, mut input, mut output) = Process::part(load_arguments(plan, contender, tokens))?;
+    let (_load, mut input, mut output) = Process::part(load_arguments(load, contender, tokens))?;
     let said = line(&mut output)?;
     if said != "warm" {
         return Err(format!("{}: the warm-up failed: `{said}`", contender.kind).into());
@@ -190,22 +205,22 @@ async fn take_turn(
     input.write_all(b"go\n")?;
     let tally: Tally = serde_json::from_str(&line(&mut output)?)?;
     let cpu = contender.process.cpu_seconds()? - cpu_before;
-    if tally.failures > 0 || tally.requests != plan.requests() {
+    if tally.failures > 0 || tally.requests != load.requests {
         return Err(format!("{}: not a valid run: {tally:?}", contender.kind).into());
     }
     let signed = probe::seen(upstream).await?.signed - before.signed;
-    if contender.kind.signs() && signed != u64::try_from(plan.warm_up + plan.requests())? {
+    if contender.kind.signs() && signed != u64::try_from(load.warm_up + load.requests)? {
         return Err(format!("{}: only {signed} requests came signed", contender.kind).into());
     }
     let cpu_us = cpu * 1e6 / f64::from(u32::try_from(tally.requests)?);
     Ok(Turn { cpu_us, tally, asked_per_thousand: 0.0 })
 }
 
-fn load_arguments(plan: &Plan, contender: &Contender, tokens: &Path) -> Vec<String> {
+fn load_arguments(load: &Load, contender: &Contender, tokens: &Path) -> Vec<String> {
     let numbers = [
-        ("--connections", plan.connections),
-        ("--warm-up", plan.warm_up),
-        ("--requests", plan.requests()),
+        ("--connections", load.connections),
+        ("--warm-up", load.warm_up),
+        ("--requests", load.requests),
     ];
     let mut arguments = vec!["load".to_owned(), contender.address.to_string()];
     arguments.extend(["--path".to_owned(), PATH.to_owned()]);
