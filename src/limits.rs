@@ -28,6 +28,7 @@ mod headers;
 mod leased;
 mod limit;
 mod open;
+mod returns;
 mod share;
 mod shared;
 mod table;

@@ -89,13 +89,14 @@ impl Limits {
         body: Option<u64>,
         now: Moment,
     ) -> Result<Admitted, OverLimit> {
-        let first = self.take(&permit, body, now);
-        let taken = match (first, &self.lender) {
+        let take = |now, waited| self.take(&permit, body, now, waited);
+        let taken = match (take(now, false), &self.lender) {
             (Err(over), Some(lender)) if over.is_asking() => {
-                let again = || self.take(&permit, body, self.time.moment());
-                lender
-                    .answered(again, |taken| taken.as_ref().is_err_and(OverLimit::is_asking))
-                    .await
+                let again = || take(self.time.moment(), false);
+                let asking =
+                    |taken: &Result<_, OverLimit>| taken.as_ref().is_err_and(OverLimit::is_asking);
+                let answered = lender.answered(again, asking).await;
+                answered.unwrap_or_else(|| take(self.time.moment(), true))
             }
             (first, _) => first,
         };
@@ -112,14 +113,21 @@ impl Limits {
         body: Option<u64>,
         now: Moment,
     ) -> Result<Admitted, OverLimit> {
-        let held = self.take(&permit, body, now)?;
+        let held = self.take(&permit, body, now, false)?;
         Ok(Admitted::new(permit, held, body.is_none()))
     }
 
-    fn take(&self, permit: &Permit, body: Option<u64>, now: Moment) -> Result<Held, OverLimit> {
+    /// `waited`: it is not asked for again, whatever the store may have.
+    fn take(
+        &self,
+        permit: &Permit,
+        body: Option<u64>,
+        now: Moment,
+        waited: bool,
+    ) -> Result<Held, OverLimit> {
         let share = permit.team().and_then(|team| self.teams.get(team)).unwrap_or(&self.no_team);
         let body = body.map_or(Length::Undeclared, Length::Declared);
-        let taken = share.take(Ask { permit, body }, self.time.now(now))?;
+        let taken = share.take(Ask { permit, body, waited }, self.time.now(now))?;
         Ok(Held::new(Arc::clone(share), self.time.clone(), taken))
     }
 }

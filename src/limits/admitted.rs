@@ -54,7 +54,7 @@ impl Admitted {
             return Ok(());
         }
         let Held { share, time, taken, .. } = &mut self.held;
-        let ask = Ask { permit: &self.permit, body: Length::Found(length) };
+        let ask = Ask { permit: &self.permit, body: Length::Found(length), waited: true };
         share.take_body(taken, ask, time.now(now))
     }
 

@@ -12,10 +12,7 @@ use std::sync::Arc;
 
 use super::count::{Count, Now, Place, Standing};
 use super::limit::Period;
-
-/// How many returns a bucket remembers one by one. More than this many unsent requests at
-/// once and some of them get back a little less than they took.
-const RETURNS: usize = 64;
+use super::returns::Returns;
 
 /// So many units a window, and so many at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,22 +29,7 @@ pub(super) struct Bucket {
     /// The tick at which everything taken so far will have been paid for (the theoretical
     /// arrival time).
     paid_at: u128,
-    /// Takes so far: the next one's order.
-    taken: u64,
-    /// Places of a lower order were paid for before the bucket was last full.
-    settled: u64,
-    /// What was given back since the bucket was last full, by order.
-    returns: Vec<Return>,
-}
-
-/// A place given back: those taken after it, and before it came back, have moved forward.
-#[derive(Debug)]
-struct Return {
-    order: u64,
-    /// The order of the first place that was taken after the return.
-    until: u64,
-    /// In ticks.
-    amount: u128,
+    returns: Returns,
 }
 
 impl Rate {
@@ -93,26 +75,6 @@ impl Bucket {
     fn ahead(&self, rate: &Rate, now: u64) -> u128 {
         self.paid_at.saturating_sub(rate.ticks(now))
     }
-
-    /// How far the place of this order has moved forward since it was taken.
-    fn moved(&self, order: u64) -> u128 {
-        let before = self.returns.iter().take_while(|earlier| earlier.order < order);
-        before.filter(|earlier| order < earlier.until).map(|earlier| earlier.amount).sum()
-    }
-
-    fn remember(&mut self, one: Return) {
-        let at = self.returns.partition_point(|earlier| earlier.order < one.order);
-        self.returns.insert(at, one);
-        if self.returns.len() > RETURNS {
-            let oldest = self.returns.remove(0);
-            if let Some(next) = self.returns.first_mut() {
-                // Errs towards "has moved further", which gives back less, never more.
-                next.order = oldest.order;
-                next.until = next.until.max(oldest.until);
-                next.amount = next.amount.saturating_add(oldest.amount);
-            }
-        }
-    }
 }
 
 impl Count for Bucket {
@@ -131,29 +93,19 @@ impl Count for Bucket {
 
     fn take(&mut self, rate: &Rate, cost: u64, now: Now) -> Place {
         if self.paid_at <= rate.ticks(now.mono) {
-            self.settled = self.taken;
-            self.returns.clear();
+            self.returns.settle();
         }
-        let (order, end) = (self.taken, self.next(rate, cost, now.mono).unwrap_or(u128::MAX));
+        let (order, end) =
+            (self.returns.next(), self.next(rate, cost, now.mono).unwrap_or(u128::MAX));
         self.paid_at = end;
-        self.taken = self.taken.saturating_add(1);
         Place::Rate { order, end, cost }
     }
 
-    /// The place comes back as far as time has not reached it: what time has paid for may
-    /// already have been another request's refill. With nothing taken since, the bucket is
-    /// as if it had never been.
+    /// With nothing taken since, the bucket is as if the place had never been.
     fn give_back(&mut self, rate: &Rate, place: Place, now: Now) {
         let Place::Rate { order, end, cost } = place else { return };
-        if order < self.settled {
-            return;
-        }
-        let end = end.saturating_sub(self.moved(order));
-        let amount = end.saturating_sub(rate.ticks(now.mono)).min(rate.cost(cost));
-        if amount > 0 {
-            self.paid_at = self.paid_at.saturating_sub(amount);
-            self.remember(Return { order, until: self.taken, amount });
-        }
+        let amount = self.returns.give_back(order, end, rate.cost(cost), rate.ticks(now.mono));
+        self.paid_at = self.paid_at.saturating_sub(amount);
     }
 
     fn standing(&self, rate: &Rate, now: Now) -> Standing {
@@ -178,8 +130,7 @@ impl Count for Bucket {
     fn carry_over(&mut self, from: &Rate, to: &Rate, now: Now) {
         let ahead = self.ahead(from, now.mono).min(to.tolerance());
         self.paid_at = to.ticks(now.mono).saturating_add(ahead);
-        self.settled = self.taken;
-        self.returns.clear();
+        self.returns.settle();
     }
 }
 
@@ -189,6 +140,7 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::returns::RETURNS;
     use super::*;
 
     const SECOND: u64 = 1_000_000_000;
@@ -306,11 +258,11 @@ mod tests {
         let (odd, even): (Vec<_>, Vec<_>) = places.into_iter().partition(odd);
         for place in odd.into_iter().rev().chain(even) {
             bucket.give_back(place, 0);
-            assert!(bucket.bucket.returns.len() <= RETURNS);
+            assert!(bucket.bucket.returns.remembered() <= RETURNS);
         }
         assert!((500..=1_000).contains(&bucket.remaining(0)), "{}", bucket.remaining(0));
         assert!(bucket.take(2 * SECOND).is_ok());
-        assert!(bucket.bucket.returns.is_empty(), "a full bucket needs no memory");
+        assert_eq!(bucket.bucket.returns.remembered(), 0, "a full bucket needs no memory");
     }
 
     #[derive(Clone, Debug)]
@@ -383,25 +335,6 @@ mod tests {
             }
             never.latest = real.latest;
             prop_assert!(real.outlook() >= never.outlook());
-        }
-
-        #[test]
-        fn beyond_what_is_remembered_a_place_counts_as_moved_further_never_less(
-            returns in prop::collection::vec((0_u64..300, 0_u64..3, 1_u128..9), 0..150),
-        ) {
-            let (mut bucket, mut taken, mut all) = (bucket(1, SECOND, 1), 300, Vec::new());
-            for (order, more, amount) in returns {
-                taken += more;
-                bucket.bucket.remember(Return { order, until: taken, amount });
-                all.push((order, taken, amount));
-            }
-            prop_assert!(bucket.bucket.returns.len() <= RETURNS);
-            for place in 0..taken {
-                let ahead = all.iter().filter(|(order, until, _)| (*order..*until).contains(&place));
-                let exact: u128 = ahead.filter(|(order, ..)| *order != place).map(|one| one.2).sum();
-                prop_assert!(bucket.bucket.moved(place) >= exact);
-                prop_assert!(all.len() > RETURNS || bucket.bucket.moved(place) == exact);
-            }
         }
 
         #[test]

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::shared::Spent;
+
 /// A moment, on the two scales that counts want. Both are given, never read here.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Now {
@@ -59,7 +61,7 @@ pub(super) const CUT: u64 = u64::MAX;
 /// What a call took of a count, to give it back by.
 #[derive(Debug)]
 pub(super) enum Place {
-    /// Of a rate: the units, when they were taken, and when they will have been paid for.
+    /// Of a rate: the units, their order, and when they will have been paid for.
     Rate {
         order: u64,
         end: u128,
@@ -70,9 +72,10 @@ pub(super) enum Place {
         starts: i64,
         cost: u64,
     },
-    /// Of a slice of the store's; of a quota, of the day that begins then.
+    /// The same of a slice of the store's; of a quota, of the day that begins then.
     Leased {
         from: Option<u64>,
+        spent: Spent,
         cost: u64,
     },
     Slot,

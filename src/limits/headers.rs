@@ -31,12 +31,16 @@ pub(super) fn policy(limit: &Limit) -> String {
     format!("\"{name}\";q={};w={seconds}{named}", shown(limit, quota))
 }
 
+/// The largest integer of a structured field (RFC 9651 §3.3.1).
+const MOST: u64 = 999_999_999_999_999;
+
 /// In the unit that callers see.
 fn shown(limit: &Limit, units: u64) -> u64 {
-    match limit.unit() {
+    let units = match limit.unit() {
         Some(Unit::InferenceTime) => units / MICROS,
         Some(Unit::Requests | Unit::BodyBytes) | None => units,
-    }
+    };
+    units.min(MOST)
 }
 
 /// `"requests-200/s";r=150;t=1`

@@ -161,7 +161,7 @@ impl Count for Leased {
             Some(key) => format!("{}:{}", leasing.base, short(key)),
             None => leasing.base.to_string(),
         };
-        Self(leasing.lender.slice(&leasing.pool, &key, leasing.kind))
+        Self(leasing.lender.slice(&leasing.pool, &key, &leasing.base, leasing.kind))
     }
 
     fn advance(leasing: &mut Leasing, now: Now) {
@@ -183,23 +183,24 @@ impl Count for Leased {
     }
 
     fn take(&mut self, leasing: &Leasing, cost: u64, now: Now) -> Place {
-        if self.0.take(leasing.kind, cost, now.mono) {
+        let (spent, low) = self.0.take(leasing.kind, cost, now.mono);
+        if low {
             leasing.lender.wake(&leasing.pool);
         }
         match leasing.kind {
-            Kind::Units { day, .. } => Place::Leased { from: day.map(|day| day.from), cost },
+            Kind::Units { day, .. } => Place::Leased { from: day.map(|day| day.from), spent, cost },
             Kind::Slots(_) => Place::Slot,
         }
     }
 
-    fn give_back(&mut self, leasing: &Leasing, place: Place, _: Now) {
+    fn give_back(&mut self, leasing: &Leasing, place: Place, now: Now) {
         match (place, leasing.kind) {
-            (Place::Slot, Kind::Slots(_)) => self.0.give_back(1),
+            (Place::Slot, Kind::Slots(_)) => self.0.release(),
             // Another day's: that count is closed.
-            (Place::Leased { from, cost }, Kind::Units { day, .. })
+            (Place::Leased { from, spent, cost }, Kind::Units { day, .. })
                 if from == day.map(|day| day.from) =>
             {
-                self.0.give_back(cost);
+                self.0.give_back(spent, cost, now.mono);
             }
             _ => {}
         }

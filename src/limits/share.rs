@@ -16,6 +16,9 @@ use crate::names::{Role, Team};
 use crate::policy::Permit;
 use crate::telemetry::metrics::Metrics;
 
+/// Nanoseconds after which the store will have answered.
+const LATER: u64 = 1_000_000_000;
+
 /// The limits of one team, or of the callers of none.
 #[derive(Debug)]
 pub(super) struct Share {
@@ -40,6 +43,8 @@ struct Entry {
 pub(super) struct Ask<'a> {
     pub(super) permit: &'a Permit,
     pub(super) body: Length,
+    /// It has waited for the store for as long as it may.
+    pub(super) waited: bool,
 }
 
 /// The length of a request's body, as far as it is known.
@@ -168,7 +173,7 @@ impl Share {
         let mut counter = entry.counter.lock(now);
         let spot = counter.find(key);
         let checked = counter.check(spot, key, cost.asked);
-        if let Err(nanos) = checked.or_else(|nanos| ask.insists_on(nanos)) {
+        if let Err(nanos) = checked.or_else(|nanos| ask.settle(nanos)) {
             return Err(self.longest(Wait { entry, nanos }, index, ask, now));
         }
         self.take_all(index + 1, ask, now, taken)?;
@@ -227,9 +232,14 @@ impl Taken {
 }
 
 impl Ask<'_> {
-    /// A body that is here already does not wait for the store: it is owed to it.
-    fn insists_on(self, nanos: u64) -> Result<(), u64> {
-        if nanos == ASK && matches!(self.body, Length::Found(_)) { Ok(()) } else { Err(nanos) }
+    /// What holds where only the store could tell. A body that is here already is owed to it;
+    /// whoever has waited in vain comes again.
+    fn settle(self, nanos: u64) -> Result<(), u64> {
+        match (nanos, self.body) {
+            (ASK, Length::Found(_)) => Ok(()),
+            (ASK, _) if self.waited => Err(LATER),
+            _ => Err(nanos),
+        }
     }
 }
 

@@ -20,15 +20,17 @@ mod script;
 mod slice;
 mod slots;
 mod store;
+mod terms;
 
 pub use lease::OnFailure;
 pub use lender::{Lender, Mode};
 pub use store::{RedisConfig, RedisTls, StoreError};
 
-pub(super) use lease::{Empty, Terms};
+pub(super) use lease::{Empty, Spent};
 pub(super) use peek::Peeker;
 pub(super) use script::Day;
 pub(super) use slice::{Kind, Pool, Slice};
+pub(super) use terms::Terms;
 
 #[cfg(test)]
 mod simulation;

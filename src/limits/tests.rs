@@ -265,6 +265,19 @@ fn headers_follow_the_draft() {
 }
 
 #[test]
+fn no_number_is_larger_than_a_structured_field_can_hold() {
+    let huge = rate(Unit::BodyBytes, u64::MAX, Period::Hour, u64::MAX);
+    let (limits, now) = (limits(&[huge]), Test::begin().at(START));
+    let [(_, policy), (_, current)] = limits.ask(FRAUD, now).unwrap().rate_limit_headers().unwrap();
+    let number = |value: &HeaderValue, name: &str| -> String {
+        let text = value.to_str().unwrap().to_owned();
+        text.split(';').find_map(|part| part.strip_prefix(name)).unwrap().to_owned()
+    };
+    assert_eq!(number(&policy, "q="), "999999999999999");
+    assert_eq!(number(&current, "r="), "999999999999999");
+}
+
+#[test]
 fn a_full_concurrency_limit_says_so_without_a_time_it_cannot_know() {
     let limits = limits(&[concurrency(1)]);
     let now = Test::begin().at(START);

@@ -7,7 +7,7 @@
 //!
 //! Pure: time (nanoseconds) and chance are parameters.
 
-use super::lease::SECOND;
+use super::terms::SECOND;
 
 /// Between the first failure and the first probe.
 const FIRST: u64 = SECOND / 10;

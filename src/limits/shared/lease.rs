@@ -10,8 +10,9 @@
 //! spends what it was not granted, unless it is on its own; what an ask gives back is not here
 //! any more when it leaves; an answer that never came costs a slice, and never makes one.
 
-/// Nanoseconds in a second.
-pub(super) const SECOND: u64 = 1_000_000_000;
+use super::terms::{SECOND, Terms, narrow};
+use crate::limits::returns::Returns;
+
 const MILLI: u64 = 1_000_000;
 
 /// For how long ahead a lease holds what it will use: several round trips, and short enough
@@ -23,50 +24,6 @@ const PAUSE: u64 = 25 * MILLI;
 const IDLE: u64 = SECOND;
 /// Unused for so long, its balance is void: the process was stopped, or cannot give back.
 const LAPSE: u64 = 2 * SECOND;
-/// The store's level holds at least what comes back in this time, or the refill between two
-/// asks would be lost to limits with a small burst.
-const LEAST_DEPTH: u64 = SECOND / 5;
-
-/// What is limited, and how fast it comes back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::limits) struct Terms {
-    /// The most there can be at once: a rate's burst, or a day's quota.
-    pub(in crate::limits) capacity: u64,
-    /// What comes back every window; 0 for a quota.
-    pub(in crate::limits) per: u64,
-    /// Nanoseconds; at least one.
-    pub(in crate::limits) window: u64,
-}
-
-impl Terms {
-    /// The level when nothing was taken.
-    pub(super) fn depth(&self) -> u64 {
-        self.capacity.max(self.accrued(LEAST_DEPTH))
-    }
-
-    /// What all gateways together may hold unspent: a fiftieth of what the limit admits in ten
-    /// seconds, which leaves room within the bound of 5 % for gateways that do not know of
-    /// each other yet.
-    pub(super) fn all_slices(&self) -> u64 {
-        self.capacity.saturating_add(self.accrued(10 * SECOND)) / 50
-    }
-
-    /// What one of so many may hold.
-    fn slice(&self, gateways: u64) -> u64 {
-        (self.all_slices() / gateways.max(2)).max(1)
-    }
-
-    /// What comes back in so many nanoseconds.
-    fn accrued(&self, nanos: u64) -> u64 {
-        narrow(u128::from(self.per) * u128::from(nanos) / u128::from(self.window.max(1)))
-    }
-
-    /// Nanoseconds until so much has come back; `u64::MAX` for a quota.
-    fn until(&self, units: u64) -> u64 {
-        let nanos = u128::from(units) * u128::from(self.window);
-        if self.per == 0 { u64::MAX } else { narrow(nanos.div_ceil(u128::from(self.per))) }
-    }
-}
 
 /// What a gateway does while the store cannot be asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,6 +37,17 @@ pub enum OnFailure {
     Closed,
 }
 
+impl OnFailure {
+    /// What holds after one failure, which may be one slow answer: limits are not lifted for
+    /// that.
+    pub(super) const fn unconfirmed(self) -> Self {
+        match self {
+            Self::Local | Self::Open => Self::Local,
+            Self::Closed => Self::Closed,
+        }
+    }
+}
+
 /// Why a lease has nothing for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::limits) enum Empty {
@@ -91,14 +59,25 @@ pub(in crate::limits) enum Empty {
     Cut,
 }
 
+/// What a request took, to give it back by.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::limits) struct Spent {
+    order: u64,
+    /// When all that was taken by then will have been paid for. 0 while the store is away:
+    /// nobody knows it, and nothing of a rate comes back.
+    end: u64,
+}
+
 /// What a lease wants of the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ask {
     pub want: u64,
-    /// What one request needs of that, at least.
+    /// What the requests that wait need of that: it is spent at once.
     pub need: u64,
     /// Unspent.
     pub back: u64,
+    /// Spent in vain: so many nanoseconds of the rate come back.
+    pub unsent: u64,
     /// Spent without a grant.
     pub debt: u64,
     pub seen: Option<Seen>,
@@ -128,6 +107,9 @@ pub(in crate::limits) struct Lease {
     terms: Terms,
     balance: u64,
     debt: u64,
+    /// What was given back and the store does not know of yet: nanoseconds of the rate.
+    unsent: u64,
+    returns: Returns,
     demand: Demand,
     /// An ask is under way.
     asking: bool,
@@ -150,7 +132,7 @@ struct Demand {
     since: u64,
     /// Units a second.
     pace: u64,
-    /// The largest request refused since the last ask.
+    /// What waits for the next ask.
     need: u64,
     /// `None` until the first use: a lease that nobody wants asks for nothing.
     used_at: Option<u64>,
@@ -177,6 +159,8 @@ impl Lease {
             terms,
             balance: 0,
             debt: 0,
+            unsent: 0,
+            returns: Returns::default(),
             demand: Demand::default(),
             asking: false,
             wanted: 0,
@@ -190,40 +174,60 @@ impl Lease {
     /// Whether there is enough for a request of this many units.
     ///
     /// # Errors
-    /// [`Empty`]; then the need is remembered for the next ask.
+    /// [`Empty`]; what waits for the store is remembered for the next ask.
     pub(in crate::limits) fn check(&mut self, units: u64, now: u64) -> Result<(), Empty> {
         self.refresh(now);
         if self.balance >= units || self.is_open() {
             return Ok(());
         }
         self.demand.units = self.demand.units.saturating_add(units);
-        self.demand.need = self.demand.need.max(units);
         self.demand.used_at = Some(now);
-        Err(self.empty(units - self.balance, now))
+        let empty = self.empty(units - self.balance, now);
+        if empty == Empty::Ask {
+            self.demand.need = self.demand.need.saturating_add(units);
+        }
+        Err(empty)
     }
 
     /// Spends. What is more than the balance becomes a debt.
-    pub(in crate::limits) fn take(&mut self, units: u64, now: u64) {
+    pub(in crate::limits) fn take(&mut self, units: u64, now: u64) -> Spent {
         self.refresh(now);
+        let before = self.taken(now);
         let paid = units.min(self.balance);
         self.balance -= paid;
         self.demand.units = self.demand.units.saturating_add(units);
         self.demand.used_at = Some(now);
+        self.debt = self.debt.saturating_add(units - paid);
         if let Some(alone) = &mut self.alone {
             alone.spent = alone.spent.saturating_add(units);
+            return Spent { order: self.returns.next(), end: 0 };
         }
-        self.debt = self.debt.saturating_add(units - paid);
+        if before == 0 {
+            self.returns.settle();
+        }
+        let end = now.saturating_add(self.terms.until(self.taken(now)));
+        Spent { order: self.returns.next(), end }
     }
 
-    /// Undoes a take whose request was not sent.
-    pub(in crate::limits) fn give_back(&mut self, units: u64) {
+    /// Undoes a take whose request was not sent. Of a rate what time has not paid for goes to
+    /// the store, which knows what there is room for; a quota is spent again from here.
+    pub(in crate::limits) fn give_back(&mut self, spent: Spent, units: u64, now: u64) {
         self.demand.units = self.demand.units.saturating_sub(units);
-        if let Some(alone) = &mut self.alone {
-            alone.spent = alone.spent.saturating_sub(units);
-        }
         let owed = units.min(self.debt);
         self.debt -= owed;
-        self.balance = self.balance.saturating_add(units - owed);
+        if self.terms.per == 0 {
+            self.balance = self.balance.saturating_add(units - owed);
+            if let Some(alone) = &mut self.alone {
+                alone.spent = alone.spent.saturating_sub(units);
+            }
+            return;
+        }
+        let cost = self.terms.until(units - owed).into();
+        let amount = self.returns.give_back(spent.order, spent.end.into(), cost, now.into());
+        if amount > 0 {
+            self.unsent = self.unsent.saturating_add(narrow(amount));
+            self.dry_until = now;
+        }
     }
 
     /// What could be admitted now, as far as this gateway knows.
@@ -246,9 +250,19 @@ impl Lease {
             && (self.balance < self.target(now).div_ceil(2) || self.demand.need > self.balance)
     }
 
-    /// Whether it holds nothing, owes nothing and is not used.
+    /// Whether a fresh one would do as well: it is not used, and holds and owes nothing.
     pub(in crate::limits) fn is_idle(&self, now: u64) -> bool {
-        !self.asking && self.balance == 0 && self.debt == 0 && self.unused(now) >= LAPSE
+        let even = !self.asking && (self.debt, self.unsent) == (0, 0);
+        let lapsed = match &self.alone {
+            None => self.balance == 0,
+            Some(alone) if self.terms.per == 0 => alone.on_failure == OnFailure::Closed,
+            Some(alone) if alone.on_failure == OnFailure::Local => {
+                let back = self.terms.accrued(now.saturating_sub(alone.refilled)) / alone.gateways;
+                self.balance.saturating_add(back) >= alone.share
+            }
+            Some(_) => true,
+        };
+        even && lapsed && self.unused(now) >= LAPSE
     }
 
     /// What to ask the store for now, if anything. What is given back leaves here with it.
@@ -265,7 +279,7 @@ impl Lease {
         let more = if low { target.max(self.demand.need).saturating_sub(self.balance) } else { 0 };
         // Twice too much is worth a round trip only if another gateway could use it.
         let back = if self.balance > target.saturating_mul(4) { self.balance - target } else { 0 };
-        if (more, back, self.debt) == (0, 0, 0) && !self.tell {
+        if (more, back, self.debt, self.unsent) == (0, 0, 0, 0) && !self.tell {
             return None;
         }
         self.tell = false;
@@ -273,6 +287,7 @@ impl Lease {
             want: more,
             need: self.demand.need.saturating_sub(self.balance),
             back,
+            unsent: std::mem::take(&mut self.unsent),
             debt: std::mem::take(&mut self.debt),
             seen: self.known.map(|(grant, _)| grant.seen),
         };
@@ -285,7 +300,8 @@ impl Lease {
     /// The last ask: all that is unspent, and all that is owed.
     pub(super) fn give_all(&mut self) -> Option<Ask> {
         let (back, debt) = (std::mem::take(&mut self.balance), std::mem::take(&mut self.debt));
-        (back > 0 || debt > 0).then(|| Ask { back, debt, ..Ask::default() })
+        let unsent = std::mem::take(&mut self.unsent);
+        (back > 0 || debt > 0 || unsent > 0).then(|| Ask { back, unsent, debt, ..Ask::default() })
     }
 
     /// The store answered.
@@ -316,7 +332,8 @@ impl Lease {
 
     /// The store cannot be asked: from now on by this gateway's own share.
     pub(super) fn leave(&mut self, on_failure: OnFailure, gateways: u64, now: u64) {
-        if self.alone.is_some() {
+        if let Some(alone) = &mut self.alone {
+            alone.on_failure = on_failure;
             return;
         }
         let gateways = self.known.map_or(gateways, |(grant, _)| grant.gateways).max(1);
@@ -355,7 +372,8 @@ impl Lease {
     /// Other numbers, or another day: begins anew, with the pace it had.
     pub(super) fn retune(&mut self, terms: Terms, now: u64) {
         let old = std::mem::replace(self, Self::new(terms));
-        self.demand = old.demand;
+        (self.demand, self.returns) = (old.demand, old.returns);
+        self.returns.settle();
         if let Some(alone) = old.alone {
             self.leave(alone.on_failure, alone.gateways, now);
         }
@@ -383,9 +401,16 @@ impl Lease {
     /// The store's level by now, if nobody else took of it. `None` if it was never asked.
     fn level(&self, now: u64) -> Option<i64> {
         let (grant, then) = self.known?;
-        let back = self.terms.accrued(now.saturating_sub(then));
+        let back = self.terms.accrued(now.saturating_sub(then).saturating_add(self.unsent));
         let level = grant.seen.level.saturating_add_unsigned(back);
         Some(level.min(self.terms.depth().try_into().unwrap_or(i64::MAX)))
+    }
+
+    /// What is taken and not back yet, as far as is known here.
+    fn taken(&self, now: u64) -> u64 {
+        let left = i128::from(self.level(now).unwrap_or(0)) + i128::from(self.balance);
+        let taken = i128::from(self.terms.capacity) - left;
+        u64::try_from(taken.max(0)).unwrap_or(u64::MAX)
     }
 
     fn target(&self, now: u64) -> u64 {
@@ -440,9 +465,4 @@ impl Demand {
         self.pace = fresh.max(self.pace / 2 + fresh / 2);
         (self.units, self.since) = (0, now);
     }
-}
-
-/// The end of the scale for what does not fit.
-fn narrow(wide: u128) -> u64 {
-    u64::try_from(wide).unwrap_or(u64::MAX)
 }

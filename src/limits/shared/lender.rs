@@ -80,6 +80,8 @@ struct Inner {
     origin: Instant,
     pools: Mutex<HashMap<Box<str>, Arc<Pool>>>,
     health: Mutex<Breaker>,
+    /// Where the call went that failed: in a cluster, another node may well answer.
+    probed: Mutex<String>,
     /// How many gateways there were when the store last said.
     gateways: AtomicU64,
     wake: mpsc::Sender<Arc<Pool>>,
@@ -100,25 +102,11 @@ impl fmt::Debug for Lender {
 }
 
 impl Lender {
-    /// Starts asking. Until the store has answered once, `on_failure` holds.
+    /// Starts asking. Until the store has answered once, it counts as failed.
     pub fn start(config: RedisConfig, metrics: &Metrics) -> Self {
         let (wake, woken) = mpsc::channel(QUEUE);
-        let lender = Self(Arc::new(Inner {
-            // One name for each process, so that a dead one's slots are not a new one's.
-            store: Store::new(config, uuid::Uuid::now_v7().simple().to_string()),
-            origin: Instant::now(),
-            pools: Mutex::default(),
-            health: Mutex::new(Breaker::UNKNOWN),
-            gateways: AtomicU64::new(1),
-            wake,
-            calls: Arc::new(Semaphore::new(CALLS)),
-            mode: watch::Sender::new(Mode::Embedded),
-            answers: watch::Sender::default(),
-            ahead: AtomicI64::new(0),
-            metrics: metrics.clone(),
-            chance: RandomState::new(),
-        }));
-        lender.0.enter(Mode::Failing(lender.0.store.config().on_failure));
+        let lender = Self(Arc::new(Inner::new(config, metrics, wake)));
+        lender.0.enter(Mode::Failing(lender.0.store.config().on_failure.unconfirmed()));
         tokio::spawn(run(Arc::downgrade(&lender.0), woken));
         lender
     }
@@ -147,12 +135,18 @@ impl Lender {
         Arc::clone(pool)
     }
 
-    /// The slice of this key, as it stands or new.
-    pub(in crate::limits) fn slice(&self, pool: &Pool, key: &str, kind: Kind) -> Arc<Slice> {
+    /// The slice of this key, as it stands or new; past the bound that of `common`.
+    pub(in crate::limits) fn slice(
+        &self,
+        pool: &Pool,
+        key: &str,
+        common: &str,
+        kind: Kind,
+    ) -> Arc<Slice> {
         // Under the breaker's lock, so that a new slice cannot miss that it changes.
         let health = lock(&self.0.health);
         let alone = (!health.is_closed()).then(|| self.0.alone());
-        pool.slice(key, kind, alone)
+        pool.slice(key, common, kind, alone)
     }
 
     /// Asks for this pool soon, without waiting.
@@ -163,13 +157,14 @@ impl Lender {
         }
     }
 
-    /// Attempts again with each answer of the store while it is still `asking`. After the
-    /// configured time the store counts as failed, and what then holds decides.
+    /// Attempts again with each answer of the store while it is still `asking`, for no longer
+    /// than configured: then `None`. That says nothing of the store, which may have answered
+    /// many others meanwhile; its failure is for the calls themselves to tell.
     pub(in crate::limits) async fn answered<T>(
         &self,
         mut attempt: impl FnMut() -> T,
         asking: impl Fn(&T) -> bool,
-    ) -> T {
+    ) -> Option<T> {
         let begun = Instant::now();
         let mut answers = self.0.answers.subscribe();
         let all = async {
@@ -183,12 +178,7 @@ impl Lender {
         };
         let outcome = tokio::time::timeout(self.0.store.config().timeout, all).await;
         self.0.metrics.limit_lease_wait.observe(begun.elapsed().as_secs_f64());
-        outcome.unwrap_or_else(|_| {
-            if lock(&self.0.health).is_closed() {
-                self.0.failed(&StoreError::Timeout);
-            }
-            attempt()
-        })
+        outcome.ok()
     }
 
     /// Gives back what is held. Slices are empty from then on.
@@ -199,7 +189,7 @@ impl Lender {
             let asks = pool.returns(self.0.now());
             let wishes: Vec<(&str, Wish)> = asks.iter().map(|one| (&*one.key, one.wish)).collect();
             if lock(&self.0.health).is_closed() && !asks.is_empty() {
-                let _ = self.0.store.ask(&pool.members, &wishes).await;
+                let _ = self.0.store.ask(&pool.members, &wishes, self.0.store.patience()).await;
             }
         }
     }
@@ -226,7 +216,7 @@ async fn run(lender: Weak<Inner>, mut woken: mpsc::Receiver<Arc<Pool>>) {
         let beats = now.saturating_duration_since(heartbeat) >= HEARTBEAT;
         if beats {
             heartbeat = now;
-            lender.beat().await;
+            lender.beat();
         }
         for pool in lender.all_pools() {
             lender.serve(&pool).await;
@@ -235,6 +225,25 @@ async fn run(lender: Weak<Inner>, mut woken: mpsc::Receiver<Arc<Pool>>) {
 }
 
 impl Inner {
+    fn new(config: RedisConfig, metrics: &Metrics, wake: mpsc::Sender<Arc<Pool>>) -> Self {
+        Self {
+            // One name for each process, so that a dead one's slots are not a new one's.
+            store: Store::new(config, uuid::Uuid::now_v7().simple().to_string()),
+            origin: Instant::now(),
+            pools: Mutex::default(),
+            health: Mutex::new(Breaker::UNKNOWN),
+            probed: Mutex::new(EVERYBODY.to_owned()),
+            gateways: AtomicU64::new(1),
+            wake,
+            calls: Arc::new(Semaphore::new(CALLS)),
+            mode: watch::Sender::new(Mode::Embedded),
+            answers: watch::Sender::default(),
+            ahead: AtomicI64::new(0),
+            metrics: metrics.clone(),
+            chance: RandomState::new(),
+        }
+    }
+
     /// Asks for all that the pool wants, in tasks of their own. What is asked for wants no
     /// more, so each turn asks for others.
     async fn serve(self: &Arc<Self>, pool: &Arc<Pool>) {
@@ -245,21 +254,20 @@ impl Inner {
             }
             self.spawn(Arc::clone(pool), asks).await;
         }
+        pool.sweep(self.now());
     }
 
-    /// Waits for its turn among the few calls under way, no longer than for an answer.
+    /// Waits for its turn among the few calls under way, each of which ends in time.
     async fn spawn(self: &Arc<Self>, pool: Arc<Pool>, asks: Vec<Asking>) {
-        let turn = Arc::clone(&self.calls).acquire_owned();
-        let turn = tokio::time::timeout(self.store.config().timeout, turn).await;
-        let Ok(Ok(turn)) = turn else {
-            self.failed(&StoreError::Timeout);
+        let turn = Arc::clone(&self.calls).acquire_owned().await;
+        if !lock(&self.health).is_closed() {
             return pool.unanswered(&asks);
-        };
+        }
         let lender = Arc::clone(self);
         tokio::spawn(async move {
             let _turn = turn;
             let wishes: Vec<(&str, Wish)> = asks.iter().map(|one| (&*one.key, one.wish)).collect();
-            match lender.store.ask(&pool.members, &wishes).await {
+            match lender.store.ask(&pool.members, &wishes, lender.store.patience()).await {
                 Ok(words) => {
                     lender.metrics.limit_lease_requests.with_label_values(&["answered"]).inc();
                     lender.learn(&words);
@@ -269,21 +277,26 @@ impl Inner {
                 Err(error) => {
                     lender.metrics.limit_lease_requests.with_label_values(&["failed"]).inc();
                     pool.unanswered(&asks);
-                    lender.failed(&error);
+                    lender.failed(&error, &pool.members);
                 }
             }
         });
     }
 
-    async fn beat(self: &Arc<Self>) {
+    /// In a task of its own: a request may wait for what the lender does next.
+    fn beat(self: &Arc<Self>) {
         let held: usize = self.all_pools().iter().map(|pool| pool.len()).sum();
         self.metrics.limit_leases.set(i64::try_from(held).unwrap_or(i64::MAX));
-        if lock(&self.health).is_closed() {
-            match self.store.ask(EVERYBODY, &[]).await {
-                Ok(words) => self.heard(&words),
-                Err(error) => self.failed(&error),
-            }
+        if !lock(&self.health).is_closed() {
+            return;
         }
+        let lender = Arc::clone(self);
+        tokio::spawn(async move {
+            match lender.store.ask(EVERYBODY, &[], lender.store.patience()).await {
+                Ok(words) => lender.heard(&words),
+                Err(error) => lender.failed(&error, EVERYBODY),
+            }
+        });
     }
 
     async fn probe_if_due(self: &Arc<Self>) {
@@ -291,26 +304,32 @@ impl Inner {
         if !due {
             return;
         }
-        match self.store.probe(EVERYBODY).await {
+        let members = lock(&self.probed).clone();
+        match self.store.probe(&members).await {
             Ok(words) => {
-                self.heard(&words);
+                self.learn(&words);
                 self.recovered();
             }
-            Err(error) => self.failed(&error),
+            Err(error) => self.failed(&error, &members),
         }
     }
 
     /// Opens the breaker: whoever waits goes on without the store, and so does everybody after.
-    fn failed(&self, error: &StoreError) {
+    /// One slow answer is not enough to lift all limits: that takes a probe that fails as well.
+    fn failed(&self, error: &StoreError, members: &str) {
         self.metrics.limit_store_errors.with_label_values(&[error.kind()]).inc();
         let now = self.now();
         let mut health = lock(&self.health);
-        let was_closed = health.is_closed();
-        *health = health.failed(now, self.chance.hash_one(now));
-        if was_closed {
-            let on_failure = self.store.config().on_failure;
-            tracing::warn!(%error, on_failure = Mode::Failing(on_failure).as_str(), "the limit store cannot be asked");
-            self.enter(Mode::Failing(on_failure));
+        let before = *health;
+        *health = before.failed(now, self.chance.hash_one(now));
+        if before.is_closed() {
+            members.clone_into(&mut lock(&self.probed));
+        }
+        let on_failure = self.store.config().on_failure;
+        let holds = if before.is_closed() { on_failure.unconfirmed() } else { on_failure };
+        if *health != before && self.enter(Mode::Failing(holds)) {
+            let mode = Mode::Failing(holds).as_str();
+            tracing::warn!(%error, on_failure = mode, "the limit store cannot be asked");
             let alone = self.alone();
             self.all_pools().iter().for_each(|pool| pool.leave(alone));
             self.tell();
@@ -326,9 +345,10 @@ impl Inner {
         self.all_pools().iter().for_each(|pool| pool.rejoin(now));
     }
 
-    fn enter(&self, mode: Mode) {
-        self.mode.send_if_modified(|current| std::mem::replace(current, mode) != mode);
+    /// Whether it is another mode than before.
+    fn enter(&self, mode: Mode) -> bool {
         mode.show(&self.metrics);
+        self.mode.send_if_modified(|current| std::mem::replace(current, mode) != mode)
     }
 
     /// An answer to nothing: how many gateways there are.
@@ -352,7 +372,11 @@ impl Inner {
 
     fn alone(&self) -> Alone {
         let gateways = self.gateways.load(Ordering::Relaxed);
-        Alone { on_failure: self.store.config().on_failure, gateways, now: self.now() }
+        let on_failure = match *self.mode.borrow() {
+            Mode::Failing(holds) => holds,
+            Mode::Embedded | Mode::Shared => self.store.config().on_failure,
+        };
+        Alone { on_failure, gateways, now: self.now() }
     }
 
     fn all_pools(&self) -> Vec<Arc<Pool>> {
@@ -367,4 +391,74 @@ impl Inner {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::SecretString;
+
+    use super::*;
+    use crate::limits::shared::store::RedisTls;
+    use crate::limits::shared::terms::Terms;
+
+    /// One whose store answers, as far as it knows, and whose task does not run.
+    fn lender(on_failure: OnFailure) -> Lender {
+        let config = RedisConfig {
+            url: SecretString::from("redis://127.0.0.1:1"),
+            cluster: false,
+            tls: RedisTls::default(),
+            timeout: Duration::from_millis(20),
+            on_failure,
+        };
+        let lender =
+            Lender(Arc::new(Inner::new(config, &Metrics::new().unwrap(), mpsc::channel(1).0)));
+        lender.0.recovered();
+        lender
+    }
+
+    fn mode(lender: &Lender) -> Mode {
+        *lender.modes().borrow()
+    }
+
+    const KIND: Kind = Kind::Units { terms: Terms { capacity: 1, per: 0, window: 1 }, day: None };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_waits_in_vain_says_nothing_of_the_store() {
+        let lender = lender(OnFailure::Open);
+        let begun = tokio::time::Instant::now();
+        assert_eq!(lender.answered(|| (), |()| true).await, None);
+        assert_eq!(begun.elapsed(), Duration::from_millis(20));
+        assert_eq!(mode(&lender), Mode::Shared);
+        // Whereas its own failure is heard by whoever waits.
+        let failed = async { lender.0.failed(&StoreError::Timeout, EVERYBODY) };
+        let heard = || mode(&lender) != Mode::Shared;
+        let (outcome, ()) = tokio::join!(lender.answered(heard, |heard| !heard), failed);
+        assert_eq!(outcome, Some(true));
+    }
+
+    #[test]
+    fn limits_are_lifted_when_a_probe_fails_as_well() {
+        let lender = lender(OnFailure::Open);
+        let pool = lender.pool("t");
+        let slice = lender.slice(&pool, "k", "k", KIND);
+        let admits = |slice: &Slice| slice.check(KIND, 2, lender.0.now()).is_ok();
+        let fails = || lender.0.failed(&StoreError::Timeout, "members");
+        fails();
+        // The rest of one moment's failures.
+        fails();
+        assert_eq!(mode(&lender), Mode::Failing(OnFailure::Local));
+        assert!(!admits(&slice));
+        *lock(&lender.0.health) = Breaker::UNKNOWN;
+        fails();
+        assert_eq!(mode(&lender), Mode::Failing(OnFailure::Open));
+        assert!(admits(&slice) && admits(&lender.slice(&pool, "new", "new", KIND)));
+        assert_eq!(*lock(&lender.0.probed), "members", "where it failed");
+    }
+
+    #[test]
+    fn closed_is_closed_at_once() {
+        let lender = lender(OnFailure::Closed);
+        lender.0.failed(&StoreError::Timeout, EVERYBODY);
+        assert_eq!(mode(&lender), Mode::Failing(OnFailure::Closed));
+    }
 }

@@ -4,7 +4,7 @@ use super::lease::Ask;
 use super::script::{Wish, Word};
 use super::slice::{Kind, full_key, members};
 use super::slots::SlotsAsk;
-use super::store::{RedisConfig, Store, StoreError};
+use super::store::{AT_LEISURE, RedisConfig, Store, StoreError};
 
 pub(in crate::limits) struct Peeker(Store);
 
@@ -32,7 +32,7 @@ impl Peeker {
             Kind::Slots(most) => Wish::Slots { most, ask: SlotsAsk { used: 0, want: 0 } },
         };
         let key = full_key(tag, key, kind);
-        let words = self.0.ask_at_leisure(&members(tag), &[(&key, wish)]).await?;
+        let words = self.0.ask(&members(tag), &[(&key, wish)], AT_LEISURE).await?;
         Ok(match (kind, words.each.first()) {
             (Kind::Units { terms, .. }, Some(Word::Units(grant))) => {
                 u64::try_from(i128::from(terms.capacity) - i128::from(grant.seen.level))

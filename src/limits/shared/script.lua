@@ -2,7 +2,7 @@
 --
 -- KEYS: the gateways that use them, then one key a limit; all with the team's hash tag.
 -- ARGV: this gateway, whether it wants anything, then for each limit its kind and numbers:
---   units: depth, per, window, slice, want, need, back, debt, seen level, seen at, from, to
+--   units: depth, per, window, slice, want, need, back, unsent, debt, seen level, seen at, from, to
 --   slots: most, used, want, hold
 -- Times are microseconds. Answers: now, how many gateways, then two numbers a limit.
 
@@ -31,7 +31,7 @@ local gateways = math.max(1, redis.call('ZCARD', KEYS[1]))
 -- A level that refills by `per` each `window`, up to `depth`; a key that is gone is full.
 local function units(key)
   local depth, per, window, slice = number(), number(), number(), number()
-  local want, need, back, debt = number(), number(), number(), number()
+  local want, need, back, unsent, debt = number(), number(), number(), number(), number()
   local seen, seen_at, from, to = number(), number(), number(), number()
   if to > 0 and (now < from or now >= to) then
     return -1, 0 -- the gateway's clock has another day
@@ -40,11 +40,13 @@ local function units(key)
   level, at, born = tonumber(level), tonumber(at), tonumber(born)
   if not born then level, at, born = depth, now, now end
   level = math.min(depth, level + math.max(0, now - at) * per / window)
-  if seen_at > 0 and seen_at < born then
-    -- The key is younger than what this gateway was told: the server has lost its memory.
+  if seen_at > 0 and (seen_at < born or seen_at > at) then
+    -- The key is younger than what this gateway was told, or was last written before that: the
+    -- server has lost its memory, or is a replica that never heard. All may tell what they saw.
+    if seen_at > at then born = now end
     level = math.min(level, seen + math.max(0, now - seen_at) * per / window)
   end
-  level = math.min(depth, level + back) - debt
+  level = math.min(depth, level + back + unsent * per / window) - debt
   local most = math.max(1, need, math.floor(slice / math.max(2, gateways)))
   local granted = math.max(0, math.floor(math.min(want, most, level)))
   level = level - granted

@@ -5,8 +5,9 @@
 
 use redis::{ErrorKind, FromRedisValue, RedisError, Script, ScriptInvocation};
 
-use super::lease::{Ask, Grant, Seen, Terms};
+use super::lease::{Ask, Grant, Seen};
 use super::slots::{HOLD, SlotsAsk, SlotsGrant};
+use super::terms::Terms;
 
 const CODE: &str = include_str!("script.lua");
 
@@ -74,12 +75,14 @@ impl Wish {
     fn write(&self, call: &mut ScriptInvocation<'_>) {
         match self {
             Self::Units { terms, ask, day } => {
-                let Ask { want, need, back, debt, seen } = *ask;
+                let Ask { want, need, back, unsent, debt, seen } = *ask;
                 let Seen { level, at } = seen.unwrap_or(Seen { level: 0, at: 0 });
                 let Day { from, to } = day.unwrap_or(Day { from: 0, to: 0 });
                 let window = terms.window.div_ceil(1_000).max(1);
                 call.arg("units").arg(&[terms.depth(), terms.per, window, terms.all_slices()][..]);
-                call.arg(&[want, need, back, debt][..]).arg(level).arg(&[at, from, to][..]);
+                call.arg(&[want, need, back, unsent / 1_000, debt][..])
+                    .arg(level)
+                    .arg(&[at, from, to][..]);
             }
             Self::Slots { most, ask } => {
                 call.arg("slots").arg(*most).arg(ask.used).arg(ask.want).arg(HOLD / 1_000);

@@ -10,9 +10,10 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::lease::{Ask, Empty, Lease, OnFailure, Terms};
+use super::lease::{Ask, Empty, Lease, OnFailure, Spent};
 use super::script::{Day, Wish, Word};
 use super::slots::Slots;
+use super::terms::Terms;
 
 /// What a slice is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +67,8 @@ pub(super) struct Asking {
 
 /// The most that one call asks for: the store is one thread, and others wait for it.
 const MOST_OF_A_CALL: usize = 128;
+/// Keys come from callers, so how many there are is theirs to choose: some 20 MiB at worst.
+const MOST_SLICES: usize = 65_536;
 
 impl Pool {
     pub(super) fn new(tag: &str) -> Self {
@@ -78,18 +81,28 @@ impl Pool {
     }
 
     /// The slice of this key, as it stands or new. A new one begins on its own if the store
-    /// cannot be asked now.
-    pub(super) fn slice(&self, key: &str, kind: Kind, alone: Option<Alone>) -> Arc<Slice> {
+    /// cannot be asked now. Keys past the bound share that of `common`.
+    pub(super) fn slice(
+        &self,
+        key: &str,
+        common: &str,
+        kind: Kind,
+        alone: Option<Alone>,
+    ) -> Arc<Slice> {
         let mut slices = lock(&self.slices);
-        if let Some(slice) = slices.get(key) {
-            return Arc::clone(slice);
-        }
-        let slice = Arc::new(Slice { key: key.into(), held: Mutex::new(Held::new(kind)) });
-        if let Some(alone) = alone {
-            slice.leave(alone);
-        }
-        slices.insert(key.into(), Arc::clone(&slice));
-        slice
+        let known = slices.contains_key(key) || slices.len() < MOST_SLICES;
+        let key = if known { key } else { common };
+        let new = || {
+            let slice = Arc::new(Slice { key: key.into(), held: Mutex::new(Held::new(kind)) });
+            alone.into_iter().for_each(|alone| slice.leave(alone));
+            slice
+        };
+        Arc::clone(slices.entry(key.into()).or_insert_with(new))
+    }
+
+    /// Drops the slices that nobody uses any more, where nothing is asked that would.
+    pub(super) fn sweep(&self, now: u64) {
+        lock(&self.slices).retain(|_, slice| Arc::strong_count(slice) > 1 || !slice.is_idle(now));
     }
 
     /// What its slices want now. Drops those that nobody uses any more.
@@ -171,25 +184,28 @@ impl Slice {
         }
     }
 
-    /// Takes what was checked. `true` when it is time to ask for more.
-    pub(in crate::limits) fn take(&self, kind: Kind, units: u64, now: u64) -> bool {
+    /// Takes what was checked: its place, and whether it is time to ask for more.
+    pub(in crate::limits) fn take(&self, kind: Kind, units: u64, now: u64) -> (Spent, bool) {
         match &mut self.tuned(kind, now).holding {
-            Holding::Units(lease) => {
-                lease.take(units, now);
-                lease.is_low(now)
-            }
+            Holding::Units(lease) => (lease.take(units, now), lease.is_low(now)),
             Holding::Slots(slots) => {
                 slots.take();
-                slots.is_low(now)
+                (Spent::default(), slots.is_low(now))
             }
         }
     }
 
-    /// Undoes a take, or frees its slot.
-    pub(in crate::limits) fn give_back(&self, units: u64) {
-        match &mut self.lock().holding {
-            Holding::Units(lease) => lease.give_back(units),
-            Holding::Slots(slots) => slots.release(),
+    /// Undoes a take of units, as far as time has not paid for it.
+    pub(in crate::limits) fn give_back(&self, spent: Spent, units: u64, now: u64) {
+        if let Holding::Units(lease) = &mut self.lock().holding {
+            lease.give_back(spent, units, now);
+        }
+    }
+
+    /// Frees a slot.
+    pub(in crate::limits) fn release(&self) {
+        if let Holding::Slots(slots) = &mut self.lock().holding {
+            slots.release();
         }
     }
 
@@ -353,7 +369,7 @@ mod tests {
         let pool = Pool::new("t");
         let kind = Kind::Slots(4);
         let slices: Vec<_> = (0..2 * MOST_OF_A_CALL + 1)
-            .map(|key| pool.slice(&key.to_string(), kind, None))
+            .map(|key| pool.slice(&key.to_string(), "", kind, None))
             .collect();
         for slice in &slices {
             assert!(slice.check(kind, 1, 0).is_err(), "wanted, and not there yet");
@@ -364,5 +380,20 @@ mod tests {
         let keys: std::collections::HashSet<_> =
             calls.iter().flatten().map(|asking| &asking.key).collect();
         assert_eq!(keys.len(), slices.len());
+    }
+
+    #[test]
+    fn keys_past_the_bound_share_one_slice_also_while_the_store_is_away() {
+        let (pool, kind) = (Pool::new("t"), Kind::Slots(1));
+        let alone = Alone { on_failure: OnFailure::Local, gateways: 1, now: 0 };
+        let slice = |key: &str| pool.slice(key, "common", kind, Some(alone));
+        let own = slice("own");
+        (1..MOST_SLICES).for_each(|key| drop(slice(&key.to_string())));
+        assert!(Arc::ptr_eq(&slice("one more"), &slice("and another")));
+        assert!(Arc::ptr_eq(&slice("own"), &own));
+        assert_eq!(pool.len(), MOST_SLICES + 1);
+        pool.sweep(0);
+        assert_eq!(pool.len(), 1, "what somebody holds");
+        assert!(!Arc::ptr_eq(&slice("one more"), &slice("and another")));
     }
 }

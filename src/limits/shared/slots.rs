@@ -8,7 +8,8 @@
 //! Pure: time is a parameter, in nanoseconds. Invariant: while the store answers, no more is
 //! admitted than it allowed.
 
-use super::lease::{Empty, OnFailure, SECOND};
+use super::lease::{Empty, OnFailure};
+use super::terms::SECOND;
 
 const MILLI: u64 = 1_000_000;
 
@@ -117,9 +118,10 @@ impl Slots {
             && short
     }
 
-    /// Whether it holds nothing.
+    /// Whether a fresh one would do as well.
     pub(in crate::limits) fn is_idle(&self) -> bool {
-        !self.asking && (self.allowed, self.used, self.missed) == (0, 0, 0)
+        let lapsed = self.alone.is_some() || (self.allowed, self.missed) == (0, 0);
+        !self.asking && self.used == 0 && lapsed
     }
 
     /// What to ask the store for now, if anything.
@@ -163,7 +165,8 @@ impl Slots {
 
     /// The store cannot be asked: from now on by this gateway's own share.
     pub(super) fn leave(&mut self, on_failure: OnFailure, gateways: u64, now: u64) {
-        if self.alone.is_some() {
+        if let Some((holds, _)) = &mut self.alone {
+            *holds = on_failure;
             return;
         }
         let gateways = self.known.map_or(gateways, |known| known.gateways).max(1);

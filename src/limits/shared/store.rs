@@ -4,13 +4,17 @@
 //! and no error that leaves here repeats it.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
-use redis::{Client, ClientTlsConfig, RedisError, Script, TlsCertificates};
+use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
+use redis::{
+    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo,
+    RedisError, Script, TlsCertificates, Value,
+};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::lease::OnFailure;
@@ -102,8 +106,10 @@ impl StoreError {
     }
 }
 
-/// Connecting takes a handshake or three, and no request waits for it.
-const CONNECT: Duration = Duration::from_secs(2);
+/// For what no request waits for: connecting takes a handshake or three.
+pub(super) const AT_LEISURE: Duration = Duration::from_secs(2);
+/// Of a cluster that are remembered.
+const MOST_NODES: usize = 64;
 
 #[derive(Clone)]
 enum Connection {
@@ -117,6 +123,8 @@ pub(super) struct Store {
     gateway: String,
     script: Script,
     connection: Mutex<Option<Connection>>,
+    /// Of a cluster, as of the last connection: the node of the URL may be gone at the next.
+    nodes: Mutex<Vec<(String, u16)>>,
 }
 
 impl fmt::Debug for Store {
@@ -127,14 +135,21 @@ impl fmt::Debug for Store {
 
 impl Store {
     pub(super) fn new(config: RedisConfig, gateway: String) -> Self {
-        Self { config, gateway, script: script::script(), connection: Mutex::new(None) }
+        let (script, connection, nodes) = (script::script(), Mutex::default(), Mutex::default());
+        Self { config, gateway, script, connection, nodes }
     }
 
     pub(super) fn config(&self) -> &RedisConfig {
         &self.config
     }
 
-    /// Asks for all these wishes at once, within the configured time.
+    /// How long a call of the lender may take. Less than a request waits: that the store has
+    /// failed is heard by whoever waits for it, and so decides what becomes of the request.
+    pub(super) fn patience(&self) -> Duration {
+        self.config.timeout * 3 / 4
+    }
+
+    /// Asks for all these wishes at once.
     ///
     /// # Errors
     /// [`StoreError`]; the store may have done what was asked all the same.
@@ -144,24 +159,11 @@ impl Store {
         &self,
         members: &str,
         wishes: &[(&str, Wish)],
+        within: Duration,
     ) -> Result<Words, StoreError> {
         let connection = self.connected().clone().ok_or(StoreError::Unconnected)?;
         let asked = self.invoke(connection, members, wishes);
-        tokio::time::timeout(self.config.timeout, asked).await.map_err(|_| StoreError::Timeout)?
-    }
-
-    /// The same for somebody who has time.
-    ///
-    /// # Errors
-    /// As [`ask`](Self::ask).
-    pub(super) async fn ask_at_leisure(
-        &self,
-        members: &str,
-        wishes: &[(&str, Wish)],
-    ) -> Result<Words, StoreError> {
-        let connection = self.connected().clone().ok_or(StoreError::Unconnected)?;
-        let asked = self.invoke(connection, members, wishes);
-        tokio::time::timeout(CONNECT, asked).await.map_err(|_| StoreError::Timeout)?
+        tokio::time::timeout(within, asked).await.map_err(|_| StoreError::Timeout)?
     }
 
     /// Connects anew, so that a name is looked up again.
@@ -169,8 +171,13 @@ impl Store {
     /// # Errors
     /// As [`ask`](Self::ask).
     pub(super) async fn connect(&self) -> Result<(), StoreError> {
-        let connecting = tokio::time::timeout(CONNECT, connect(&self.config));
-        *self.connected() = Some(connecting.await.map_err(|_| StoreError::Timeout)??);
+        let known = lock(&self.nodes).clone();
+        let connecting = tokio::time::timeout(AT_LEISURE, connect(&self.config, known)).await;
+        let mut connection = connecting.map_err(|_| StoreError::Timeout)??;
+        if let Connection::Cluster(cluster) = &mut connection {
+            *lock(&self.nodes) = nodes(cluster).await?;
+        }
+        *self.connected() = Some(connection);
         Ok(())
     }
 
@@ -181,8 +188,8 @@ impl Store {
     pub(super) async fn probe(&self, members: &str) -> Result<Words, StoreError> {
         self.connect().await?;
         // The script may have to be loaded first, and a cluster's nodes to be met.
-        self.ask_at_leisure(members, &[]).await?;
-        self.ask(members, &[]).await
+        self.ask(members, &[], AT_LEISURE).await?;
+        self.ask(members, &[], self.patience()).await
     }
 
     async fn invoke(
@@ -200,33 +207,29 @@ impl Store {
         Ok(script::read(answer?, wishes.iter().map(|(_, wish)| wish))?)
     }
 
-    fn connected(&self) -> std::sync::MutexGuard<'_, Option<Connection>> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    fn connected(&self) -> MutexGuard<'_, Option<Connection>> {
+        lock(&self.connection)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn invoke(
     call: &redis::ScriptInvocation<'_>,
     connection: &mut impl ConnectionLike,
-) -> Result<redis::Value, RedisError> {
+) -> Result<Value, RedisError> {
     call.invoke_async(connection).await
 }
 
-async fn connect(config: &RedisConfig) -> Result<Connection, StoreError> {
+async fn connect(
+    config: &RedisConfig,
+    nodes: Vec<(String, u16)>,
+) -> Result<Connection, StoreError> {
     let url = config.url.expose_secret();
     if config.cluster {
-        // A call whose key has moved is sent again; the time allowed for it stays the same.
-        let mut builder = ClusterClient::builder([url])
-            .connection_timeout(CONNECT)
-            .response_timeout(CONNECT)
-            .retries(2)
-            .min_retry_wait(1)
-            .max_retry_wait(5);
-        if config.tls != RedisTls::default() {
-            builder = builder.certs(certificates(&config.tls));
-        }
-        let connection = builder.build()?.get_async_connection().await?;
-        return Ok(Connection::Cluster(connection));
+        return Ok(Connection::Cluster(cluster(config, url.into_connection_info()?, nodes).await?));
     }
     let client = if config.tls == RedisTls::default() {
         Client::open(url)?
@@ -234,10 +237,65 @@ async fn connect(config: &RedisConfig) -> Result<Connection, StoreError> {
         Client::build_with_tls(url, certificates(&config.tls))?
     };
     let settings = ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(CONNECT))
-        .set_response_timeout(Some(CONNECT))
+        .set_connection_timeout(Some(AT_LEISURE))
+        .set_response_timeout(Some(AT_LEISURE))
         .set_number_of_retries(0);
     Ok(Connection::One(ConnectionManager::new_with_config(client, settings).await?))
+}
+
+async fn cluster(
+    config: &RedisConfig,
+    seed: ConnectionInfo,
+    nodes: Vec<(String, u16)>,
+) -> Result<ClusterConnection, RedisError> {
+    let others = nodes.into_iter().map(|node| seed.clone().set_addr(like(seed.addr(), node)));
+    let seeds: Vec<_> = std::iter::once(seed.clone()).chain(others).collect();
+    // A call whose key has moved is sent again; the time allowed for it stays the same.
+    let mut builder = ClusterClient::builder(seeds)
+        // One node that is silent must not use up the time of all.
+        .connection_timeout(AT_LEISURE / 2)
+        .response_timeout(AT_LEISURE)
+        .retries(2)
+        .min_retry_wait(1)
+        .max_retry_wait(5);
+    if config.tls != RedisTls::default() {
+        builder = builder.certs(certificates(&config.tls));
+    }
+    builder.build()?.get_async_connection().await
+}
+
+/// Where the cluster's nodes are.
+async fn nodes(cluster: &mut ClusterConnection) -> Result<Vec<(String, u16)>, RedisError> {
+    let mut asked = redis::cmd("CLUSTER");
+    asked.arg("SLOTS");
+    let anyone = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
+    // Of each range its first and last slot, and then its nodes.
+    let ranges = Vec::<Vec<Value>>::from_redis_value(cluster.route_command(asked, anyone).await?)?;
+    let nodes = ranges.into_iter().flat_map(|range| range.into_iter().skip(2));
+    let mut found: Vec<_> = nodes.filter_map(address).collect();
+    found.sort_unstable();
+    found.dedup();
+    found.truncate(MOST_NODES);
+    Ok(found)
+}
+
+/// `None` for a node that does not say where it is.
+fn address(node: Value) -> Option<(String, u16)> {
+    let mut words = Vec::<Value>::from_redis_value(node).ok()?.into_iter();
+    let host = String::from_redis_value(words.next()?).ok()?;
+    let port = u16::from_redis_value(words.next()?).ok()?;
+    (!matches!(&*host, "" | "?")).then_some((host, port))
+}
+
+/// Encrypted, or not, as the URL says.
+fn like(seed: &ConnectionAddr, (host, port): (String, u16)) -> ConnectionAddr {
+    match seed {
+        ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+            let (insecure, tls_params) = (*insecure, tls_params.clone());
+            ConnectionAddr::TcpTls { host, port, insecure, tls_params }
+        }
+        _ => ConnectionAddr::Tcp(host, port),
+    }
 }
 
 fn certificates(tls: &RedisTls) -> TlsCertificates {
