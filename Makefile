@@ -15,8 +15,9 @@ VENV := .venv
 VENV_STAMP := $(VENV)/.requirements
 E2E := tests/e2e
 NODE_STAMP := $(E2E)/node_modules/.package-lock
-# A Redis server for the tests of shared limits: the one at hand, or Debian's, unpacked.
+# Servers for the tests of shared limits: those at hand, or Debian's, unpacked.
 REDIS := target/tools/redis-server
+VALKEY := target/tools/valkey-server
 CARGO_FUZZ := target/tools/bin/cargo-fuzz
 
 .PHONY: help test lint bench chaos fuzz prerequisites
@@ -25,10 +26,10 @@ help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-7s%s\n", $$1, $$2 }'
 
 # `cargo test` builds the gateway's binary as well: the one that the real clients call.
-test: prerequisites $(VENV_STAMP) $(NODE_STAMP) $(REDIS) ## Run every test: Rust's, real clients against the built gateway, the short faults
+test: prerequisites $(VENV_STAMP) $(NODE_STAMP) $(REDIS) $(VALKEY) ## Run every test: Rust's, real clients against the built gateway, the short faults
 	cargo test --locked
 	cargo run --locked --quiet --manifest-path tests/loom/Cargo.toml --target-dir target/loom
-	cd $(E2E) && REDIS_SERVER=$(abspath $(REDIS)) ../../$(VENV)/bin/python -B -m pytest
+	cd $(E2E) && REDIS_SERVER=$(abspath $(REDIS)) VALKEY_SERVER=$(abspath $(VALKEY)) ../../$(VENV)/bin/python -B -m pytest
 	$(VENV)/bin/python -B tests/chaos/run.py --short
 
 lint: ## Check formatting, and clippy with warnings denied
@@ -73,6 +74,9 @@ $(NODE_STAMP): $(E2E)/package-lock.json $(E2E)/package.json | prerequisites
 
 $(REDIS): $(E2E)/redis-server.sh | prerequisites
 	$< $@
+
+$(VALKEY): $(E2E)/redis-server.sh | prerequisites
+	$< $@ valkey-server
 
 $(CARGO_FUZZ):
 	cargo install --locked --root target/tools cargo-fuzz

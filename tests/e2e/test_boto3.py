@@ -213,6 +213,18 @@ def test_a_team_over_its_limit_is_throttled_and_told_when_to_return(
         assert invoke(client)["Body"].read() == BODY
 
 
+def test_an_sdk_that_is_throttled_waits_and_comes_again_by_itself(
+    gateway: Gateway, issuer: Issuer
+) -> None:
+    with runtime(gateway, issuer.token("callers", "metered"), attempts=10) as client:
+        for _ in range(200):
+            answer = invoke(client)
+            assert answer["Body"].read() == BODY
+            if answer["ResponseMetadata"]["RetryAttempts"]:
+                return
+    raise AssertionError("200 calls in a row and never over a limit of 1/s")
+
+
 def _call_until_refused(client: BaseClient) -> ClientError:
     """A burst of 2 at 1/s is used up within a few calls, however slow the machine is."""
     for _ in range(200):

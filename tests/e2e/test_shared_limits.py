@@ -20,7 +20,7 @@ from support.gateway import Gateway
 from support.issuer import Issuer
 from support.process import wait_for
 from support.prometheus import by_label, total
-from support.redis import BINARY, Redis
+from support.redis import BINARY, VALKEY, Redis
 from support.rules import ACCESS, OWN
 
 INVOKE = "/endpoints/echo/invocations"
@@ -46,10 +46,15 @@ def access() -> dict:
     return ACCESS | {"teams": teams, "bindings": bindings}
 
 
+@pytest.fixture(autouse=True)
+def servers() -> None:
+    for binary, variable in ((BINARY, "REDIS_SERVER"), (VALKEY, "VALKEY_SERVER")):
+        if not binary.is_file():
+            pytest.fail(f"no server at {binary}: run `make test`, or set {variable}", False)
+
+
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[Redis]:
-    if not BINARY.is_file():
-        pytest.fail(f"no server at {BINARY}: run `make test`, or set REDIS_SERVER", False)
     with Redis(tmp_path / "redis") as redis:
         yield redis
 
@@ -231,6 +236,10 @@ def test_a_store_that_dies_leaves_the_last_share_and_one_that_comes_back_empty_i
     redis.kill()
     wait_for("the end of the store to be noticed", lambda: mode(one) == mode(other) == "local")
     assert errors(one, "connection") > 0
+    page = one.metrics()
+    promised = ("decisions_total", "mode", "lease_requests_total", "lease_count")
+    assert [name for name in promised if f"\nsagegate_limit_{name}{{" not in page] == ["lease_count"]
+    assert "\nsagegate_limit_lease_count " in page
     # What was used up stays used up, and nobody waits for a store that is gone.
     count, _ = waits(one)
     assert call(one, few).status == 429
@@ -281,6 +290,26 @@ def keys(redis: Redis) -> bool:
     return any("team:few" in key for key in redis.call("KEYS", "*requests*"))
 
 
+def test_one_slow_answer_lifts_no_limit(
+    start: Callable[..., list[Gateway]], redis: Redis, issuer: Issuer
+) -> None:
+    (gateway,) = start(1, {"url": redis.url, "on_failure": "open"})
+    is_shared(gateway)
+    token = issuer.token("few")
+    assert statuses(gateway, token, 3) == [200, 200, 429]
+    # Long enough for a call to fail, and over before the first probe has to be answered in time.
+    redis.call("CLIENT", "PAUSE", "40", "ALL")
+    assert call(gateway, issuer.token("calm")).status == 200
+    assert errors(gateway, "timeout") == 1
+    until = time.monotonic() + 1
+    modes, answers = set(), set()
+    while time.monotonic() < until:
+        modes.add(mode(gateway))
+        answers.add(call(gateway, token).status)
+    assert (answers, modes - {"local", "shared"}) == ({429}, set())
+    is_shared(gateway)
+
+
 @pytest.mark.parametrize(("on_failure", "status"), [("open", 200), ("closed", 503)])
 def test_without_a_store_open_admits_all_and_closed_nothing(
     start: Callable[..., list[Gateway]],
@@ -299,7 +328,107 @@ def test_without_a_store_open_admits_all_and_closed_nothing(
         assert (answers[0].code, answers[0].headers["retry-after"]) == ("ServiceUnavailable", "1")
 
 
-def test_a_cluster_and_a_server_with_tls_and_a_password_serve_as_well(
+@pytest.mark.parametrize("lags", [False, True])
+def test_a_replica_that_takes_over_at_the_same_address_admits_no_more(
+    start: Callable[..., list[Gateway]],
+    redis: Redis,
+    tmp_path: Path,
+    issuer: Issuer,
+    lags: bool,
+) -> None:
+    daily, slots = issuer.token("daily"), issuer.token("slots")
+    with Redis(tmp_path / "replica") as replica:
+        replica.follow(redis)
+        gateways = start(2, {"url": redis.url})
+        for gateway in gateways:
+            is_shared(gateway)
+            assert statuses(gateway, daily, 10) == [200] * 10
+        if lags:
+            replica.call("REPLICAOF", "NO", "ONE")
+        for gateway in gateways:
+            assert statuses(gateway, daily, 15) == [200] * 15
+        if not lags:
+            redis.call("WAIT", "1", "1000")
+        redis.kill()
+        for gateway in gateways:
+            wait_for("the end to be noticed", lambda one=gateway: mode(one) == "local")
+        asked = replica.calls("evalsha")
+        replica.take_over(redis)
+        for gateway in gateways:
+            is_shared(gateway)
+        # Nobody asks more often because there was a failover.
+        assert replica.calls("evalsha") - asked < 20
+        got = statuses(gateways[0], daily, 20) + statuses(gateways[1], daily, 20)
+        # 50 of 60 are gone; what was leased and not spent may have gone with the master.
+        assert 6 <= got.count(200) <= 10
+        assert set(got) == {200, 429}
+        assert statuses(gateways[0], slots, 2) == [200, 200]
+
+
+def test_a_cluster_goes_on_with_the_replica_of_a_node_that_died(
+    start: Callable[..., list[Gateway]], tmp_path: Path, issuer: Issuer
+) -> None:
+    daily = issuer.token("daily")
+    clustered = ("--cluster-enabled", "yes")
+    with (
+        Redis(tmp_path / "master", *clustered) as master,
+        Redis(tmp_path / "replica", *clustered) as replica,
+    ):
+        _one_shard(master, replica)
+        gateways = start(2, {"url": master.url, "cluster": True})
+        for gateway in gateways:
+            is_shared(gateway)
+            assert statuses(gateway, daily, 20) == [200] * 20
+        master.call("WAIT", "1", "1000")
+        master.kill()
+        for gateway in gateways:
+            wait_for("the end to be noticed", lambda one=gateway: mode(one) == "local")
+            assert call(gateway, issuer.token("calm")).status == 200
+        # What the other masters of a larger cluster would have voted for.
+        replica.call("CLUSTER", "FAILOVER", "TAKEOVER")
+        # The node of the URL stays dead.
+        for gateway in gateways:
+            is_shared(gateway)
+        got = statuses(gateways[0], daily, 30) + statuses(gateways[1], daily, 30)
+        assert 16 <= got.count(200) <= 20
+        assert set(got) == {200, 429}
+
+
+def _one_shard(master: Redis, replica: Redis) -> None:
+    master.call("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+    replica.call("CLUSTER", "MEET", "127.0.0.1", str(master.port))
+    name = master.call("CLUSTER", "MYID")
+    wait_for("the nodes to meet", lambda: name in replica.call("CLUSTER", "NODES"))
+    for node in (master, replica):
+        wait_for("the cluster", lambda node=node: "cluster_state:ok" in node.call("CLUSTER", "INFO"))
+    replica.call("CLUSTER", "REPLICATE", name)
+    replica.synced()
+    port = str(replica.port)
+    wait_for("the news to spread", lambda: port in str(master.call("CLUSTER", "SLOTS")))
+
+
+def test_valkey_serves_as_well(
+    start: Callable[..., list[Gateway]], tmp_path: Path, issuer: Issuer
+) -> None:
+    with Redis(tmp_path / "valkey", binary=VALKEY) as valkey:
+        assert "valkey_version:" in valkey.call("INFO", "server")
+        gateways = start(2, {"url": valkey.url})
+        for gateway in gateways:
+            is_shared(gateway)
+        few, daily = issuer.token("few"), issuer.token("daily")
+        assert statuses(gateways[0], few, 3) == [200, 200, 429]
+        assert call(gateways[1], few).status == 429
+        for gateway in gateways:
+            assert call(gateway, issuer.token("slots")).status == 200
+        got = [status for gateway in gateways for status in statuses(gateway, daily, 40)]
+        assert 58 <= got.count(200) <= 60
+        valkey.kill()
+        wait_for("the end to be noticed", lambda: mode(gateways[0]) == "local")
+        valkey.start()
+        is_shared(gateways[0])
+
+
+def test_a_cluster_and_a_server_with_tls_a_password_and_client_certificates_serve_as_well(
     start: Callable[..., list[Gateway]], tmp_path: Path, issuer: Issuer
 ) -> None:
     password = "a-password-of-the-store"
@@ -311,28 +440,38 @@ def test_a_cluster_and_a_server_with_tls_and_a_password_serve_as_well(
         cluster.call("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
         wait_for("the cluster", lambda: "cluster_state:ok" in cluster.call("CLUSTER", "INFO"))
         secured = f"rediss://:{password}@localhost:{locked.port}"
+        anonymous = {"ca": str(certificates / "ca.crt")}
+        known = anonymous | {
+            "certificate": str(certificates / "client.crt"),
+            "private_key": str(certificates / "client.key"),
+        }
         (clustered,) = start(1, {"url": cluster.url, "cluster": True})
-        (encrypted,) = start(1, {"url": secured, "tls": {"ca": str(certificates / "ca.crt")}})
+        (encrypted,) = start(1, {"url": secured, "tls": known})
+        (stranger,) = start(1, {"url": secured, "tls": anonymous})
         for gateway in (clustered, encrypted):
             is_shared(gateway)
             assert statuses(gateway, issuer.token("few"), 3) == [200, 200, 429]
         assert locked.call("DBSIZE", password=password) > 0
-        assert password not in encrypted.everything_written()
+        assert mode(stranger) == "local"
+        for gateway in (encrypted, stranger):
+            assert password not in gateway.everything_written()
 
 
 def _certificates(directory: Path) -> Path:
-    """An authority and a server's certificate for localhost."""
+    """An authority, and a server's and a client's certificate for localhost."""
     directory.mkdir()
-    ca_key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    ca = _certificate("a test's authority", ca_key, "a test's authority", ca_key, True)
-    server = _certificate("localhost", server_key, "a test's authority", ca_key, False)
-    pem = serialization.Encoding.PEM
+    authority, pem = "a test's authority", serialization.Encoding.PEM
+    ca_key = ec.generate_private_key(ec.SECP256R1())
+    ca = _certificate(authority, ca_key, authority, ca_key, True)
     (directory / "ca.crt").write_bytes(ca.public_bytes(pem))
-    (directory / "server.crt").write_bytes(server.public_bytes(pem))
-    key = server_key.private_bytes(
-        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (directory / "server.key").write_bytes(key)
+    for name in ("server", "client"):
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = _certificate("localhost", key, authority, ca_key, False)
+        (directory / f"{name}.crt").write_bytes(certificate.public_bytes(pem))
+        plain_key = key.private_bytes(
+            pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        (directory / f"{name}.key").write_bytes(plain_key)
     return directory
 
 

@@ -32,9 +32,10 @@ def sdk_environment(gateway: Gateway, token: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def runtime(gateway: Gateway, token: str) -> Iterator[BaseClient]:
+def runtime(gateway: Gateway, token: str, attempts: int = 1) -> Iterator[BaseClient]:
     """boto3's client for SageMaker Runtime."""
-    with mock.patch.dict(os.environ, sdk_environment(gateway, token), clear=True):
+    environment = sdk_environment(gateway, token) | {"AWS_MAX_ATTEMPTS": str(attempts)}
+    with mock.patch.dict(os.environ, environment, clear=True):
         with contextlib.closing(boto3.Session().client("sagemaker-runtime")) as client:
             yield client
 

@@ -8,24 +8,31 @@ from pathlib import Path
 
 from support.process import end, wait_for
 
-_ROOT = Path(__file__).parents[3]
-BINARY = Path(os.environ.get("REDIS_SERVER", _ROOT / "target" / "tools" / "redis-server"))
+_TOOLS = Path(__file__).parents[3] / "target" / "tools"
+BINARY = Path(os.environ.get("REDIS_SERVER", _TOOLS / "redis-server"))
+VALKEY = Path(os.environ.get("VALKEY_SERVER", _TOOLS / "valkey-server"))
 
 
 class Redis:
-    """One `redis-server` in memory alone. It keeps its port when it is started again."""
+    """One server in memory alone. It keeps its port when it is started again.
 
-    def __init__(self, directory: Path, *arguments: str, tls: Path | None = None) -> None:
+    With `tls`, a directory of certificates, it asks its clients for theirs.
+    """
+
+    def __init__(
+        self, directory: Path, *arguments: str, tls: Path | None = None, binary: Path = BINARY
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory, self._tls = directory, tls
         self.port = _free_port()
         listen = ["--port", str(self.port)]
         if tls:
-            listen = ["--port", "0", "--tls-port", str(self.port), "--tls-auth-clients", "no"]
+            listen = ["--port", "0", "--tls-port", str(self.port)]
+            listen += ["--tls-ca-cert-file", str(tls / "ca.crt")]
             listen += ["--tls-cert-file", str(tls / "server.crt")]
             listen += ["--tls-key-file", str(tls / "server.key")]
         nothing_kept = ["--save", "", "--appendonly", "no", "--dir", str(directory)]
-        self._command = [str(BINARY), *listen, *nothing_kept, "--bind", "127.0.0.1", *arguments]
+        self._command = [str(binary), *listen, *nothing_kept, "--bind", "127.0.0.1", *arguments]
         self._process: subprocess.Popen | None = None
 
     def __enter__(self) -> "Redis":
@@ -49,6 +56,26 @@ class Redis:
         self._process.kill()
         self._process.wait()
 
+    def follow(self, master: "Redis") -> None:
+        """Becomes its replica, and has heard everything so far."""
+        self.call("REPLICAOF", "127.0.0.1", str(master.port))
+        self.synced()
+
+    def synced(self) -> None:
+        wait_for("the replica", lambda: "master_link_status:up" in self.call("INFO", "replication"))
+
+    def take_over(self, master: "Redis") -> None:
+        """Is promoted, at the address of a master that is gone."""
+        self.call("REPLICAOF", "NO", "ONE")
+        self.call("CONFIG", "SET", "port", str(master.port))
+        self.port = master.port
+
+    def calls(self, command: str) -> int:
+        """How often it was called."""
+        lines = self.call("INFO", "commandstats").splitlines()
+        found = [line for line in lines if line.startswith(f"cmdstat_{command}:calls=")]
+        return int(found[0].partition("=")[2].partition(",")[0]) if found else 0
+
     def call(self, *words: str, password: str | None = None) -> object:
         """The answer to one command; an error is an error here as well."""
         with self._connected() as connection, connection.makefile("rb") as answers:
@@ -71,6 +98,7 @@ class Redis:
         if not self._tls:
             return plain
         context = ssl.create_default_context(cafile=str(self._tls / "ca.crt"))
+        context.load_cert_chain(self._tls / "client.crt", self._tls / "client.key")
         return context.wrap_socket(plain, server_hostname="localhost")
 
 
