@@ -7,6 +7,7 @@ use std::path::Path;
 use super::fault::{Fault, Faults, Position};
 use super::file::Named;
 use super::nearest;
+use super::sources::Sources;
 use super::yaml::{Node, child_path};
 use crate::policy::PolicyFault;
 
@@ -97,12 +98,20 @@ impl<'a> At<'a> {
     /// Faults of policies: of Cedar files, each with its line, and of what the roles in
     /// `access` compiled to, which have none. The latter follow from other faults, if there
     /// are any.
-    pub(super) fn extend_of_policies(&self, access: &Path, faults: Vec<PolicyFault>) {
+    pub(super) fn extend_of_policies(
+        &self,
+        access: &Path,
+        sources: &Sources,
+        faults: Vec<PolicyFault>,
+    ) {
         let alone = self.faults.borrow().is_empty();
         for PolicyFault { file, line, column, message, hint } in faults {
             let from_file = line > 0;
-            let file = if from_file { Path::new(&file) } else { access };
-            let fault = Fault::at(file, Position { line, column }, "", message);
+            let file = match from_file {
+                true => sources.resolve(Path::new(&file)),
+                false => access.to_owned(),
+            };
+            let fault = Fault::at(&file, Position { line, column }, "", message);
             if from_file || alone {
                 self.push(Fault { hint, ..fault });
             }

@@ -190,7 +190,7 @@ fn compile<'a>(
     let policies = policies(at, file, sources);
     let Rules { path, access, limits } = rules?;
     let policy = Policy::compile(access.clone(), &policies, metrics);
-    let policy = policy.map_err(|wrong| at.extend_of_policies(&path, wrong)).ok()?;
+    let policy = policy.map_err(|wrong| at.extend_of_policies(&path, sources, wrong)).ok()?;
     policies_issuers(&at.key("policies"), file, policy.footprint());
     Some(Loaded {
         server,
@@ -240,7 +240,7 @@ fn policies(at: &At<'_>, file: &file::gateway::Gateway, sources: &mut Sources) -
         };
         let bytes = sources.read(path).map_err(|error| told(why(&error))).ok()?;
         let text = String::from_utf8(bytes).map_err(|_| told("it is not UTF-8".to_owned())).ok()?;
-        Some(PolicyFile { name: path.display().to_string(), text })
+        Some(PolicyFile { name: sources.relative(path).display().to_string(), text })
     };
     paths.iter().filter_map(one).collect()
 }

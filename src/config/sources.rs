@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use aws_lc_rs::digest::{SHA256, digest};
 
@@ -39,6 +39,13 @@ impl Sources {
 
     pub(super) fn resolve(&self, path: &Path) -> PathBuf {
         self.base.join(path)
+    }
+
+    /// A resolved path as the configuration's folder sees it: the same wherever that is, and
+    /// however `--config` spells it.
+    pub(super) fn relative(&self, path: &Path) -> PathBuf {
+        let path = path.strip_prefix(&self.base).unwrap_or(path);
+        path.components().filter(|step| *step != Component::CurDir).collect()
     }
 
     /// Reads a file whose path is resolved already.

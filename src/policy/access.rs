@@ -133,7 +133,8 @@ pub struct Revoked {
     pub token_ids: BTreeSet<String>,
 }
 
-/// A `*.cedar` file: its name as faults and policy ids give it, and what is in it.
+/// A `*.cedar` file: its name as faults, policy ids and the version give it, which is to be
+/// the same on every machine, and what is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyFile {
     pub name: String,

@@ -24,6 +24,41 @@ fn texts_load_as_files_do_and_never_from_the_disk() {
     assert!(faults.to_string().ends_with("access.yaml: cannot be read: there is no such file"));
 }
 
+/// A reviewer compares the version on record with that of the files at hand.
+#[test]
+fn the_policys_version_and_ids_do_not_depend_on_where_the_files_are() {
+    let load = |main: &str, policies: &str, cedar: &str| {
+        let main = Path::new(main);
+        let gateway = format!("{GOOD}policies: {policies}\n");
+        let files = [
+            (main.to_owned(), gateway.into_bytes()),
+            (main.with_file_name("access.yaml"), Vec::new()),
+            (main.with_file_name(policies).join("a.cedar"), cedar.as_bytes().to_vec()),
+        ];
+        let loaded = load_texts(files.into(), main, &env, &Metrics::new().unwrap());
+        loaded.map(|loaded| loaded.policy)
+    };
+    let good = "@id(\"x\") forbid (principal, action, resource);";
+    let here = load("sagegate.yaml", "policies", good).unwrap();
+    assert!(here.cedar().contains("// policies/a.cedar\n"), "{}", here.cedar());
+    for (main, policies) in [
+        ("/etc/sagegate/sagegate.yaml", "policies"),
+        ("./sagegate.yaml", "policies"),
+        ("../b/sagegate.yaml", "./policies/"),
+        ("sagegate.yaml", "./policies"),
+    ] {
+        let there = load(main, policies, good).unwrap();
+        assert_eq!((there.version(), there.cedar()), (here.version(), here.cedar()), "{main}");
+    }
+    for (policies, cedar) in [("other", good), ("policies", "")] {
+        let other = load("sagegate.yaml", policies, cedar).unwrap();
+        assert_ne!(other.version(), here.version(), "{policies}: {cedar}");
+    }
+
+    let told = load("/etc/sagegate/sagegate.yaml", "policies", "nonsense").map(drop).unwrap_err();
+    assert!(told.to_string().starts_with("/etc/sagegate/policies/a.cedar:1:"), "{told}");
+}
+
 #[test]
 fn files_that_are_not_there_or_no_text_are_faults() {
     let dir = tempfile::tempdir().unwrap();
