@@ -17,8 +17,13 @@ use crate::policy::{Policy, Query, TargetNames, Verdict};
 /// Denied, and nothing went wrong.
 const DENIED: u8 = 3;
 
+/// In two lines: clap's own is one that no terminal has room for.
+const USAGE_LINES: &str = "sagegate explain --issuer <ISSUER> --user <USER> [--group <GROUP>]...
+                        --action <ACTION> --endpoint <ENDPOINT> [OPTIONS]";
+
 /// Who asks for what.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = USAGE_LINES)]
 pub(super) struct Question {
     #[command(flatten)]
     config: ConfigFile,

@@ -3,6 +3,7 @@
 
 use serde_json::json;
 
+use crate::cli::sagegate;
 use crate::support::{Ask, Caller, OK, Setup, Stand, until};
 
 /// With its end announced, so that no connection is kept for the next call.
@@ -267,17 +268,6 @@ async fn a_reload_does_not_give_a_team_its_quota_again() {
     }
     stand.ask(&ask, 429).await;
     stand.stop().await;
-}
-
-/// The built binary, over the examples.
-fn sagegate(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_sagegate"))
-        .args(arguments)
-        .current_dir(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config"))
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
 #[test]

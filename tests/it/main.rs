@@ -21,6 +21,7 @@ mod audit;
 mod authorize;
 mod body;
 mod bounds;
+mod cli;
 mod drain;
 mod durable;
 mod forward;

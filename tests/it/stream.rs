@@ -11,7 +11,7 @@ pub const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/vnd.amazo
     x-amzn-requestid: sm-1\r\ntransfer-encoding: chunked\r\n\r\n";
 
 /// A stream of which the first chunk has come through, while the rest is still to be sent.
-async fn begun(stand: &mut Stand) -> (Caller, Response, Connection) {
+pub async fn begun(stand: &mut Stand) -> (Caller, Response, Connection) {
     let mut caller = stand.caller().await;
     caller.write(Ask::stream(&stand.token()).bytes()).await;
     let mut sagemaker = stand.sagemaker.accept().await;
