@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 import urllib3
+from botocore import xform_name
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError, EventStreamError, HTTPClientError
 
@@ -90,6 +91,50 @@ def test_invoke_endpoint_async(gateway: Gateway, token: str) -> None:
     assert answer["InferenceId"] == "inference-8"
     assert answer["OutputLocation"] == OUTPUT_LOCATION
     assert answer["FailureLocation"] == FAILURE_LOCATION
+
+
+# A value for whatever botocore's models let a caller say in a header.
+SAID = {
+    "Accept": "text/csv",
+    "ContentType": "application/json",
+    "CustomAttributes": "trace=7",
+    "EnableExplanations": "`true`",
+    "Filename": "out.json",
+    "InferenceComponentName": "component-1",
+    "InferenceId": "inference-9",
+    "InputLocation": "s3://inputs/7.json",
+    "InvocationTimeoutSeconds": 3600,
+    "PrefixAwareId": "prefix-1",
+    "RequestTTLSeconds": 60,
+    "S3OutputPathExtension": "team/a",
+    "SessionId": "session-1",
+    "TargetContainerHostname": "container-1",
+    "TargetModel": "model.tar.gz",
+    "TargetVariant": "green",
+}
+
+
+@pytest.mark.parametrize(
+    "operation",
+    ["InvokeEndpoint", "InvokeEndpointWithResponseStream", "InvokeEndpointAsync"],
+)
+def test_whatever_botocores_model_has_a_header_for_reaches_sagemaker_in_it(
+    gateway: Gateway, standin: StandIn, token: str, operation: str
+) -> None:
+    with runtime(gateway, token) as client:
+        members = client.meta.service_model.operation_model(operation).input_shape.members
+        headers = {
+            name: member.serialization["name"].lower()
+            for name, member in members.items()
+            if member.serialization.get("location") == "header"
+        }
+        body = {} if "InputLocation" in headers else {"Body": BODY}
+        said = {name: SAID[name] for name in headers}
+        getattr(client, xform_name(operation))(EndpointName="echo", **body, **said)
+    sent = standin.seen[-1].request
+    assert {name: sent.header(header) for name, header in headers.items()} == {
+        name: str(value) for name, value in said.items()
+    }
 
 
 def test_a_model_exception_in_mid_stream_is_raised_after_the_parts(
