@@ -21,6 +21,7 @@ pub mod sagemaker;
 #[cfg(test)]
 mod tests;
 
+use std::env;
 use std::fmt;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -34,7 +35,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use http::Request;
 use http_body_util::Full;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
 use self::client::Client;
@@ -163,19 +164,23 @@ impl Stage {
             (format!("http://{}", running.gateway), format!("http://{}", running.admin));
         ready(&admin).await?;
         let (issuer, sagemaker) = (self.issuer.url(), self.sagemaker.url());
+        let program = env::current_exe().unwrap_or_else(|_| "sagegate".into());
         let places = Places {
             gateway: &gateway,
             admin: &admin,
             issuer: &issuer,
             sagemaker: &sagemaker,
             directory: self.files.directory(),
+            program: &program,
         };
         screen.show(&report::opening(places, screen.style));
         if once {
             return Ok(self.play_once(&gateway, running.drain, screen).await?);
         }
+        // Before it is said that Ctrl-C ends it: unheard, it would leave the directory behind.
+        let mut stop = Stop::listen()?;
         screen.show(&report::to_paste(places, screen.style));
-        stopped().await?;
+        stop.asked().await;
         running.drain.await;
         Ok(true)
     }
@@ -236,11 +241,25 @@ async fn ready(admin: &str) -> Result<(), DemoError> {
     timeout(READY_WITHIN, asking).await.map_err(|_| DemoError::NotReady { admin: admin.to_owned() })
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-async fn stopped() -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        pressed = tokio::signal::ctrl_c() => pressed,
-        _ = terminate.recv() => Ok(()),
+/// Ctrl-C and SIGTERM.
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    /// From now on neither ends the process by itself.
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }

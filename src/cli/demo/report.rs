@@ -57,6 +57,8 @@ pub(super) struct Places<'a> {
     pub issuer: &'a str,
     pub sagemaker: &'a str,
     pub directory: &'a Path,
+    /// This program, as a shell finds it.
+    pub program: &'a Path,
 }
 
 /// What runs where, and who the people are.
@@ -66,7 +68,7 @@ pub(super) fn opening(places: Places<'_>, style: Style) -> String {
     for (name, place, what) in [
         ("gateway", places.gateway, "checks the token, decides, signs, records"),
         ("issuer", places.issuer, "says who people are (OpenID Connect)"),
-        ("sagemaker", places.sagemaker, "a stand-in; answers only to a right signature"),
+        ("sagemaker", places.sagemaker, "a stand-in; answers right signatures only"),
         ("admin", places.admin, "/livez, /readyz, /metrics"),
     ] {
         let name = style.name(&format!("{name:<10}"));
@@ -91,12 +93,13 @@ pub(super) fn to_paste(places: Places<'_>, style: Style) -> String {
         let answer = if answer.starts_with('2') { style.good(answer) } else { style.bad(answer) };
         let _ = writeln!(out, "\n{} {answer}\n{lines}", style.quiet(&format!("# {what}:")));
     }
-    let _ = writeln!(out, "\n{}\n", style.title("Look behind it"));
-    let directory = places.directory.display();
+    let _ = writeln!(out, "\n{}\n", style.title("Look behind it, in the same directory"));
+    let program = places.program.display();
     for (what, line) in [
-        ("the record", format!("grep -h '\"request\"' '{directory}'/audit/*.jsonl | tail -n 1")),
-        ("the metrics", format!("curl -s {}/metrics | grep ^sagegate_", places.admin)),
-        ("the rules", format!("cat '{directory}/access.yaml'")),
+        ("who called", format!("'{program}' audit query --format table audit")),
+        ("the record", "grep -h '\"request\"' audit/*.jsonl | tail -n 1".to_owned()),
+        ("the metrics", format!("curl -s {}/metrics | grep ^sagegate_requests", places.admin)),
+        ("the rules", "cat access.yaml".to_owned()),
     ] {
         let _ = writeln!(out, "  {} {line}", style.name(&format!("{what:<12}")));
     }
@@ -127,7 +130,8 @@ const LINES: [(&str, &str, &str); 5] = [
         "200",
         r#"curl -sN $GATEWAY/endpoints/summarizer/invocations-response-stream \
   -H "Authorization: Bearer $(cat dana.jwt)" \
-  -H 'Content-Type: application/json' -d '{"text": "hi"}' | grep -ao '{"token.*}'"#,
+  -H 'Content-Type: application/json' -d '{"text": "hi"}' \
+  | grep -ao '{"token.*}'"#,
     ),
     (
         "dana's token with one character changed",
@@ -250,6 +254,7 @@ pub(super) mod tests {
             issuer: "http://127.0.0.1:40002",
             sagemaker: "http://127.0.0.1:40003",
             directory: Path::new("/tmp/sagegate-demo-7"),
+            program: Path::new("/usr/local/bin/sagegate"),
         }
     }
 
@@ -263,7 +268,7 @@ pub(super) mod tests {
     fn no_line_is_wider_than_a_terminal_and_none_is_coloured_without_one() {
         let text = opening(places(), PLAIN) + &to_paste(places(), PLAIN);
         for line in text.lines() {
-            assert!(line.chars().count() <= 90, "{line}");
+            assert!(line.chars().count() <= 80, "{line}");
         }
         assert!(!text.contains('\x1b'));
         assert!(opening(places(), COLOURED).contains("\x1b[36mgateway"));
