@@ -1,15 +1,16 @@
-//! What the README shows is true: a stranger copies its files first and compares what they
-//! get.
+//! What the README and docs/metrics.md show is true: a stranger copies the one's files first
+//! and compares what they get, and builds alerts on the other's names.
 
 #![expect(clippy::unwrap_used, reason = "all tests")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use sagegate::config::{Faults, Loaded, load_texts};
 use sagegate::telemetry::metrics::Metrics;
 
 const README: &str = include_str!("../README.md");
+const METRICS: &str = include_str!("../docs/metrics.md");
 
 #[test]
 fn its_files_load_and_compile_to_the_policy_that_it_shows() {
@@ -39,6 +40,24 @@ fn its_four_slips_are_told_as_it_shows_them() {
     assert_eq!(format!("{faults}\n"), after("$ sagegate check\n"));
 }
 
+#[test]
+fn every_metric_and_every_outcome_is_documented_and_no_other() {
+    let exported = include_str!("../src/telemetry/metrics.rs").split(" Said(").skip(1);
+    let exported = exported.filter_map(|said| {
+        let words: Vec<_> = said.split(");").next()?.split('"').skip(1).step_by(2).collect();
+        let (name, labels) = (words.first()?, words.get(2..)?.join(","));
+        Some(if labels.is_empty() { (*name).to_owned() } else { format!("{name}{{{labels}}}") })
+    });
+    let (names, outcomes) = METRICS.split_once("`outcome`:").unwrap();
+    assert_eq!(first_cells(names), exported.collect());
+
+    let refused = include_str!("../src/gateway/refusal.rs").split("=> row(").skip(1);
+    let refused = refused.filter_map(|row| row.split('"').nth(3));
+    let relayed = ["ok", "upstream_4xx", "upstream_5xx", "aborted", "broken"];
+    let outcome = |name: &str| name.to_owned();
+    assert_eq!(first_cells(outcomes), refused.chain(relayed).map(outcome).collect());
+}
+
 fn load(files: BTreeMap<PathBuf, Vec<u8>>) -> Result<Loaded, Faults> {
     load_texts(files, Path::new("sagegate.yaml"), &|_| None, &Metrics::new().unwrap())
 }
@@ -51,6 +70,12 @@ fn excerpts() -> BTreeMap<PathBuf, Vec<u8>> {
         Some((name.into(), block.as_bytes().to_vec()))
     });
     named.collect()
+}
+
+/// What is in backticks in the first cell of each row.
+fn first_cells(table: &str) -> BTreeSet<String> {
+    let cells = table.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+    cells.flat_map(|cell| cell.trim_end_matches('`').split("`, `")).map(str::to_owned).collect()
 }
 
 /// The rest of the block that has this line.

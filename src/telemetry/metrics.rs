@@ -72,6 +72,7 @@ impl Metrics {
         let registry = Registry::new();
         let counter = |said: Said| registered(&registry, IntCounterVec::new(said.opts(), said.2)?);
         let gauge = |said: Said| registered(&registry, GaugeVec::new(said.opts(), said.2)?);
+        let whole = |said: Said| registered(&registry, IntGaugeVec::new(said.opts(), said.2)?);
         let histogram = |said: Said, buckets: &[f64]| {
             let opts = HistogramOpts::from(said.opts()).buckets(buckets.to_vec());
             registered(&registry, HistogramVec::new(opts, said.2)?)
@@ -82,17 +83,13 @@ impl Metrics {
         for result in ["ok", "failed"] {
             reloads.with_label_values(&[result]);
         }
-        let wait = HistogramOpts::from(LIMIT_LEASE_WAIT.opts()).buckets(OVERHEAD_SECONDS.to_vec());
         Ok(Self {
             requests: counter(REQUESTS)?,
             request_duration: histogram(REQUEST_DURATION, &SECONDS)?,
             upstream_duration: histogram(UPSTREAM_DURATION, &SECONDS)?,
             overhead: histogram(OVERHEAD, &OVERHEAD_SECONDS)?,
             in_flight: registered(&registry, IntGauge::with_opts(IN_FLIGHT.opts())?)?,
-            connections: registered(
-                &registry,
-                IntGaugeVec::new(CONNECTIONS.opts(), CONNECTIONS.2)?,
-            )?,
+            connections: whole(CONNECTIONS)?,
             connections_refused: counter(CONNECTIONS_REFUSED)?,
             decisions: counter(DECISIONS)?,
             tokens: counter(TOKENS)?,
@@ -107,10 +104,10 @@ impl Metrics {
             audit_lag: gauge(AUDIT_LAG)?,
             audit_unshipped: gauge(AUDIT_UNSHIPPED)?,
             limit_decisions: counter(LIMIT_DECISIONS)?,
-            limit_mode: registered(&registry, IntGaugeVec::new(LIMIT_MODE.opts(), LIMIT_MODE.2)?)?,
+            limit_mode: whole(LIMIT_MODE)?,
             limit_store_errors: counter(LIMIT_STORE_ERRORS)?,
             limit_lease_requests: counter(LIMIT_LEASE_REQUESTS)?,
-            limit_lease_wait: registered(&registry, Histogram::with_opts(wait)?)?,
+            limit_lease_wait: plain_histogram(&registry, LIMIT_LEASE_WAIT, &OVERHEAD_SECONDS)?,
             limit_leases: registered(&registry, IntGauge::with_opts(LIMIT_LEASES.opts())?)?,
             registry,
         })
