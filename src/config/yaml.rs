@@ -122,6 +122,9 @@ fn syntax(file: &Path, text: &str, error: &serde_saphyr::Error) -> Fault {
     if matches!(error, serde_saphyr::Error::MultipleDocuments { .. }) {
         return Fault::at(file, at, "", "a second document: a file is one");
     }
+    if matches!(error, serde_saphyr::Error::NullIntoString { .. }) {
+        return Fault::at(file, at, "", "a key without a name");
+    }
     let message = error.to_string();
     // The place is told before the message.
     let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(what, _)| what);
@@ -347,6 +350,14 @@ mod tests {
             assert!(got.starts_with(&format!("f.yaml:{line}:")), "{text:?}: {got}");
         }
         assert!(read("a: &x { b: 1 }\nc: *x\n").0.is_ok());
+    }
+
+    #[test]
+    fn a_key_of_nothing_is_told_in_the_users_words() {
+        for text in [": 1", "~: 1", "null: 1"] {
+            assert_eq!(fault(text), "f.yaml:1:1: a key without a name", "{text:?}");
+        }
+        assert_eq!(fault("\"\": 1\n'null': 2"), "");
     }
 
     #[test]

@@ -6,7 +6,8 @@
 pub enum CallError {
     #[error(
         "unknown path: the gateway serves POST /endpoints/{{name}}/invocations, \
-         /invocations-response-stream and /async-invocations"
+         /invocations-response-stream and /async-invocations; \
+         a name is at most 63 letters, digits and inner hyphens"
     )]
     UnknownPath,
     /// `allow` is the `Allow` header's value.
