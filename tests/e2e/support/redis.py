@@ -31,6 +31,8 @@ class Redis:
             listen += ["--tls-ca-cert-file", str(tls / "ca.crt")]
             listen += ["--tls-cert-file", str(tls / "server.crt")]
             listen += ["--tls-key-file", str(tls / "server.key")]
+        # A replica is served at once; by default its master waits five seconds for more of them.
+        listen += ["--repl-diskless-sync-delay", "0"]
         nothing_kept = ["--save", "", "--appendonly", "no", "--dir", str(directory)]
         self._command = [str(binary), *listen, *nothing_kept, "--bind", "127.0.0.1", *arguments]
         self._process: subprocess.Popen | None = None
