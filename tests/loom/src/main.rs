@@ -59,8 +59,12 @@ mod journal {
 
 /// And of its lines.
 mod line {
-    #[derive(Clone, Copy, Debug)]
-    pub(crate) struct Kind;
+    #[expect(dead_code, reason = "its checks write of requests alone")]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Kind {
+        Request,
+        Retired,
+    }
 
     pub(crate) fn unsealed(_: Kind, rendered: &[u8]) -> [&[u8]; 1] {
         [rendered]
@@ -215,14 +219,19 @@ fn a_place_is_never_given_twice() {
 /// One request's line, and its wait until it is kept.
 fn request(queue: &Queue) -> Result<(), Unavailable> {
     queue.reserve().expect("there is a place");
-    let ticket = queue.append(Kind, b"line");
+    let ticket = queue.append(Kind::Request, b"line");
     loom::future::block_on(std::future::poll_fn(|context| queue.poll_kept(ticket, context.waker())))
+}
+
+/// A time that does not come.
+fn later() -> Instant {
+    Instant::now() + Duration::from_hours(1)
 }
 
 /// Writes what comes until nothing can come any more; how many lines that were.
 fn write(queue: &Queue) -> u64 {
     let (mut batch, mut lines) = (Batch::default(), 0);
-    while queue.take(&mut batch, None) == Taken::Lines {
+    while queue.take(&mut batch, later()) == Taken::Lines {
         lines += batch.events;
         queue.settle(&batch);
     }
@@ -259,7 +268,7 @@ fn failure_is_told() {
     let writing = Arc::clone(&queue);
     let writer = move || {
         let mut batch = Batch::default();
-        assert_eq!(writing.take(&mut batch, None), Taken::Lines);
+        assert_eq!(writing.take(&mut batch, later()), Taken::Lines);
         writing.fail();
         writing.settle(&batch);
     };
