@@ -59,7 +59,6 @@ mod journal {
 
 /// And of its lines.
 mod line {
-    #[expect(dead_code, reason = "its checks write of requests alone")]
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) enum Kind {
         Request,
@@ -135,10 +134,7 @@ fn main() {
 }
 
 /// Runs both on threads of their own, to their ends.
-fn both<A: 'static, B>(
-    one: impl FnOnce() -> A + 'static,
-    other: impl FnOnce() -> B,
-) -> (A, B) {
+fn both<A: 'static, B>(one: impl FnOnce() -> A + 'static, other: impl FnOnce() -> B) -> (A, B) {
     let one = loom::thread::spawn(one);
     let other = other();
     (one.join().expect("it ends well"), other)
