@@ -213,7 +213,7 @@ const LIMIT_LEASE_WAIT: Said = Said(
     &[],
 );
 const LIMIT_LEASES: Said =
-    Said("sagegate_limit_lease_count", "Leases of shared limits held here.", &[]);
+    Said("sagegate_limit_lease_held", "Leases of shared limits held here.", &[]);
 const BUILD_INFO: Said = Said("sagegate_build_info", "Always 1.", &["version"]);
 
 impl Said {

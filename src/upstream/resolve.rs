@@ -70,16 +70,23 @@ impl Shared {
 }
 
 async fn keep_current(shared: Weak<Shared>, host: String, port: u16, refresh: Duration) {
+    let mut failing = false;
     loop {
         let found = resolve(&host, port).await;
         let Some(shared) = shared.upgrade() else { return };
         let pause = match found {
             Ok(found) => {
                 shared.settle(&found);
+                if std::mem::take(&mut failing) {
+                    tracing::info!(%host, "SageMaker's name is resolved again");
+                }
                 refresh
             }
             Err(error) => {
-                tracing::warn!(%host, %error, "SageMaker's name could not be resolved");
+                // Once, and not at every try.
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(%host, %error, "SageMaker's name could not be resolved");
+                }
                 shared.tried.send_replace(true);
                 RETRY.min(refresh)
             }

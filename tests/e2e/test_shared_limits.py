@@ -237,9 +237,9 @@ def test_a_store_that_dies_leaves_the_last_share_and_one_that_comes_back_empty_i
     wait_for("the end of the store to be noticed", lambda: mode(one) == mode(other) == "local")
     assert errors(one, "connection") > 0
     page = one.metrics()
-    promised = ("decisions_total", "mode", "lease_requests_total", "lease_count")
-    assert [name for name in promised if f"\nsagegate_limit_{name}{{" not in page] == ["lease_count"]
-    assert "\nsagegate_limit_lease_count " in page
+    promised = ("decisions_total", "mode", "lease_requests_total", "lease_held")
+    assert [name for name in promised if f"\nsagegate_limit_{name}{{" not in page] == ["lease_held"]
+    assert "\nsagegate_limit_lease_held " in page
     # What was used up stays used up, and nobody waits for a store that is gone.
     count, _ = waits(one)
     assert call(one, few).status == 429

@@ -33,7 +33,7 @@ pub(super) fn run(asked: &Key) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            say_error(&format!("{}: {error}", path.display()));
+            say_error(&format!("error: {}: {error}", path.display()));
             ExitCode::from(USAGE)
         }
     }
@@ -42,7 +42,9 @@ pub(super) fn run(asked: &Key) -> ExitCode {
 fn configured(path: &Path) -> Result<PathBuf, ExitCode> {
     let loaded = metrics().and_then(|metrics| load(path, &metrics))?;
     loaded.journal.signing_key.ok_or_else(|| {
-        say_error(&format!("{}: there is no `audit.signing_key`", path.display()));
+        let path = path.display();
+        say_error(&format!("error: {path}: there is no `audit.signing_key`"));
+        say_error(&"  hint: name a private key (Ed25519, PKCS#8 PEM) instead: `audit key FILE`");
         ExitCode::from(USAGE)
     })
 }

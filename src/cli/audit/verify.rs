@@ -31,14 +31,14 @@ pub(super) fn run(asked: &Verify) -> ExitCode {
     let evidence = match evidence(asked) {
         Ok(evidence) => evidence,
         Err(message) => {
-            say_error(&message);
+            say_error(&format!("error: {message}"));
             return ExitCode::from(USAGE);
         }
     };
     let reports = match verify(&asked.places, evidence) {
         Ok(reports) => reports,
         Err(error) => {
-            say_error(&error);
+            say_error(&format!("error: {error}"));
             return ExitCode::FAILURE;
         }
     };
