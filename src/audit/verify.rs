@@ -112,7 +112,16 @@ pub fn verify(places: &[PathBuf], mut evidence: Evidence) -> io::Result<Vec<Repo
     }
     let strays = strays.into_iter().map(|path| Report::of_stray(path));
     let walked = chains.iter().map(|(chain, files)| Walk::new(*chain, &evidence).through(files));
-    walked.chain(strays.map(Ok)).collect()
+    let walked = walked.collect::<io::Result<Vec<_>>>()?;
+    let mut removed = BTreeMap::<ChainUid, u64>::new();
+    for retired in walked.iter().flat_map(|walked| &walked.retired) {
+        let count = removed.entry(retired.chain).or_default();
+        *count = retired.count.max(*count);
+    }
+    let reports = walked.into_iter().zip(&chains).map(|(walked, (chain, files))| {
+        walked.begins(files, removed.get(chain).copied().unwrap_or(0), evidence.whole)
+    });
+    Ok(reports.chain(strays).collect())
 }
 
 /// The files of records in a directory; the heads beside them are evidence.

@@ -255,13 +255,11 @@ async fn files_at_the_beginning_or_the_end_or_all_of_them_are_missed_too() {
     assert!(fault.contains("missing file: no file is here of a chain that has"), "{fault}");
 }
 
-#[tokio::test]
-async fn what_retention_removed_and_said_so_is_not_missed() {
-    let written = Written::with(7).await;
-    let first = written.files().remove(0);
-    let count = fs::read_to_string(&first).unwrap().lines().count();
-    let journal = written.open();
-    let members = format!(r#""retired":{{"file":"x","count":{count}}}"#);
+/// Has `journal` say that retention removed a file, which it then does.
+async fn retire(journal: &Journal, path: &Path) -> usize {
+    let count = fs::read_to_string(path).unwrap().lines().count();
+    let file = path.file_name().unwrap().to_str().unwrap();
+    let members = format!(r#""retired":{{"file":"{file}","count":{count}}}"#);
     let note = Note {
         failure: None,
         time: std::time::SystemTime::now(),
@@ -272,11 +270,51 @@ async fn what_retention_removed_and_said_so_is_not_missed() {
         members: members.as_bytes(),
     };
     journal.note(Kind::Retired, &note).await.unwrap();
+    fs::remove_file(path).unwrap();
+    count
+}
+
+#[tokio::test]
+async fn what_retention_removed_and_said_so_is_not_missed() {
+    let written = Written::with(7).await;
+    let first = written.files().remove(0);
+    let journal = written.open();
+    let count = retire(&journal, &first).await;
     journal.close().await;
-    fs::remove_file(&first).unwrap();
     let report = written.report();
     assert_eq!(report.fault, None);
     assert_eq!(report.notes, [format!("begins behind record {count}")]);
+}
+
+/// Of the processes that share a directory one removes files for all.
+#[tokio::test]
+async fn a_word_of_retention_is_of_the_chain_whose_file_it_names_wherever_it_stands() {
+    let written = Written::with(7).await;
+    let (files, of_another) = (written.files(), written.open());
+    let removing = written.open();
+    for _ in 0..7 {
+        removing.reserve().unwrap().commit(&Samples::new().allowed()).await.unwrap();
+    }
+    let count = retire(&removing, &files[0]).await;
+    removing.close().await;
+    of_another.close().await;
+    let said = files::FileName::parse(&files[0]).unwrap().chain;
+    let faults = |written: &Written| {
+        let (said, other): (Vec<_>, Vec<_>) =
+            written.reports().into_iter().partition(|report| report.chain == said);
+        assert_eq!((said.len(), other.len()), (1, 1));
+        assert_eq!(said[0].notes, [format!("begins behind record {count}")]);
+        (said[0].fault.clone(), other[0].fault.clone())
+    };
+    assert_eq!(faults(&written), (None, None));
+
+    let theirs = |path: &PathBuf| files::FileName::parse(path).unwrap().chain != said;
+    fs::remove_file(written.files().into_iter().find(theirs).unwrap()).unwrap();
+    let (none, fault) = faults(&written);
+    let missing =
+        |what| matches!(what, What::MissingBeginning { from: 1, to } if to <= count as u64);
+    assert_eq!(none, None);
+    assert!(missing(fault.expect("nobody said so").what));
 }
 
 #[tokio::test]
@@ -284,9 +322,10 @@ async fn a_word_of_retention_that_no_head_counts_excuses_nothing() {
     let written = Written::with(7).await;
     let first = written.files().remove(0);
     let count = fs::read_to_string(&first).unwrap().lines().count();
+    let file = first.file_name().unwrap().to_str().unwrap().to_owned();
     written.edit(written.files().len() - 1, |lines| {
         let end = Line::parse(lines.last().unwrap().trim_end().as_bytes()).unwrap();
-        let said = format!(r#"}},"unmapped":{{"retired":{{"file":"x","count":{count}}}"#);
+        let said = format!(r#"}},"unmapped":{{"retired":{{"file":"{file}","count":{count}}}"#);
         let record = unsealed(Kind::Retired, said.as_bytes()).concat();
         let mut forged = Vec::new();
         seal(end.chain, end.link(), &record, &mut forged);

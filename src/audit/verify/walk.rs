@@ -10,6 +10,7 @@ use super::diagnose::diagnose;
 use super::fault::{Fault, What};
 use super::{Evidence, Kept, Report, open};
 use crate::audit::digest::{ChainUid, Fingerprint};
+use crate::audit::files::FileName;
 use crate::audit::head::{Head, Reason, Statement};
 use crate::audit::line::{Kind, Line, Link};
 use crate::audit::reader::{Lines, Piece};
@@ -30,8 +31,8 @@ pub(super) struct Walk<'e> {
     void: HashMap<String, Void>,
     /// The last record that a head counts.
     vouched: u64,
-    /// What says that retention removed a file: where it stands, and the file's last record.
-    retired: Vec<(u64, u64)>,
+    /// What says that retention removed a file, and where it stands.
+    retired: Vec<(u64, Retired)>,
     ended: bool,
     report: Report,
 }
@@ -44,6 +45,21 @@ struct Void {
     told: bool,
 }
 
+/// A chain as far as it can be judged by itself.
+pub(super) struct Walked {
+    pub(super) report: Report,
+    /// What heads vouch for of removed files, which may be of other chains: of the processes
+    /// that share a directory one removes files for all.
+    pub(super) retired: Vec<Retired>,
+}
+
+/// A file that retention removed, and the last record it held.
+#[derive(Clone, Copy)]
+pub(super) struct Retired {
+    pub(super) chain: ChainUid,
+    pub(super) count: u64,
+}
+
 /// Why a walk stops.
 enum Stop {
     Fault(Fault),
@@ -53,6 +69,25 @@ enum Stop {
 impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
+    }
+}
+
+impl Walked {
+    /// With `removed` of its records gone by retention's word.
+    pub(super) fn begins(self, files: &[PathBuf], removed: u64, whole: bool) -> Report {
+        let mut report = self.report;
+        let before = report.first.saturating_sub(1);
+        match (&report.fault, files.first()) {
+            (None, Some(path)) if whole && before > removed => {
+                let what = What::MissingBeginning { from: 1, to: before };
+                report.fault = Some(Fault { path: path.clone(), line: 1, what });
+            }
+            (None, _) if before > 0 => {
+                report.notes.push(format!("begins behind record {before}"));
+            }
+            _ => {}
+        }
+        report
     }
 }
 
@@ -76,7 +111,7 @@ impl<'e> Walk<'e> {
         }
     }
 
-    pub(super) fn through(mut self, files: &[PathBuf]) -> io::Result<Report> {
+    pub(super) fn through(mut self, files: &[PathBuf]) -> io::Result<Walked> {
         let walked = self.walk(files);
         self.report.files = files.len();
         self.report.last = self.last.map_or(0, |last| last.sequence);
@@ -85,7 +120,10 @@ impl<'e> Walk<'e> {
             Err(Stop::Fault(fault)) => self.report.fault = Some(fault),
             Err(Stop::Io(error)) => return Err(error),
         }
-        Ok(self.report)
+        // Behind the last head anybody can say so who can write the file; the journal puts a
+        // head behind each before it removes anything.
+        let counted = self.retired.into_iter().filter(|(at, _)| *at <= self.vouched);
+        Ok(Walked { report: self.report, retired: counted.map(|(_, retired)| retired).collect() })
     }
 
     fn walk(&mut self, files: &[PathBuf]) -> Result<(), Stop> {
@@ -288,14 +326,6 @@ impl<'e> Walk<'e> {
         if self.evidence.key.is_some() && self.report.heads == 0 && self.kept.is_empty() {
             return Err(Stop::Fault(Fault { path, line, what: What::NoHead }));
         }
-        let before = self.report.first.saturating_sub(1);
-        if self.evidence.whole && before > self.retired() {
-            let what = What::MissingBeginning { from: 1, to: before };
-            return Err(Stop::Fault(Fault { path, line, what }));
-        }
-        if before > 0 {
-            self.report.notes.push(format!("begins behind record {before}"));
-        }
         if let Some(last) = self.last.filter(|_| !self.ended) {
             let behind = last.sequence.saturating_sub(self.vouched);
             self.report.notes.push(format!(
@@ -316,13 +346,6 @@ impl<'e> Walk<'e> {
         self.report.notes.push(note);
     }
 
-    /// The last record that a removed file held. Behind the last head anybody can say so who
-    /// can write the file; the journal puts a head behind each before it removes anything.
-    fn retired(&self) -> u64 {
-        let said = self.retired.iter().filter(|(at, _)| *at <= self.vouched);
-        said.map(|(_, count)| *count).max().unwrap_or(0)
-    }
-
     fn note_retired(&mut self, at: u64, text: &[u8]) {
         #[derive(Deserialize)]
         struct Record {
@@ -330,14 +353,17 @@ impl<'e> Walk<'e> {
         }
         #[derive(Deserialize)]
         struct Unmapped {
-            retired: Retired,
+            retired: File,
         }
         #[derive(Deserialize)]
-        struct Retired {
+        struct File {
+            file: PathBuf,
             count: u64,
         }
-        if let Ok(record) = serde_json::from_slice::<Record>(text) {
-            self.retired.push((at, record.unmapped.retired.count));
+        let Ok(record) = serde_json::from_slice::<Record>(text) else { return };
+        let File { file, count } = record.unmapped.retired;
+        if let Some(FileName { chain, .. }) = FileName::parse(&file) {
+            self.retired.push((at, Retired { chain, count }));
         }
     }
 }
