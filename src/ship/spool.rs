@@ -27,7 +27,7 @@ pub(super) struct Rules {
 impl Stock {
     /// Bytes that this sink does not have yet.
     pub(super) fn unshipped(&self, sink: &Positions) -> u64 {
-        self.files().map(|(chain, file, _)| sink.unshipped(chain, file)).sum()
+        self.files().map(|(chain, file)| sink.unshipped(chain, file)).sum()
     }
 
     /// Whether requests must be refused, for what is unshipped has reached the bound. Once
@@ -38,17 +38,15 @@ impl Stock {
     }
 
     /// The files that may go now, oldest first: closed, with every sink, and either old
-    /// enough or, at the bound, in the way.
+    /// enough or, at the bound, in the way. Of a chain only its beginning goes, for a file
+    /// that is missing inside is one that somebody else removed.
     pub(super) fn removable(&self, rules: &Rules, now: SystemTime) -> Vec<JournalFile> {
-        let mut total = self.files().map(|(_, file, _)| file.bytes).sum::<u64>() + self.set_aside;
-        let mut shipped: Vec<_> = self
-            .files()
-            .filter(|(chain, file, closed)| *closed && self.is_shipped(chain, file))
-            .collect();
-        shipped.sort_by_key(|(_, file, _)| (file.modified, &file.name));
+        let mut total = self.files().map(|(_, file)| file.bytes).sum::<u64>() + self.set_aside;
+        let mut shipped: Vec<_> = self.shipped().collect();
+        shipped.sort_by_key(|(since, file)| (*since, &file.name));
         let mut removable = Vec::new();
-        for (_, file, _) in shipped {
-            let age = now.duration_since(file.modified).unwrap_or_default();
+        for (since, file) in shipped {
+            let age = now.duration_since(since).unwrap_or_default();
             let old = rules.retention.is_some_and(|retention| age >= retention);
             if old || (self.drops(rules) && total >= rules.spool) {
                 total -= file.bytes;
@@ -56,6 +54,19 @@ impl Stock {
             }
         }
         removable
+    }
+
+    /// The closed files that every sink has, and how old they are: none is older than the one
+    /// before it, whatever a clock that was wrong for a while says.
+    fn shipped(&self) -> impl Iterator<Item = (SystemTime, &JournalFile)> {
+        self.chains.iter().flat_map(move |(chain, files)| {
+            let closed = files.iter().take(files.len().saturating_sub(1));
+            let shipped = closed.take_while(move |file| self.is_shipped(chain, file));
+            shipped.scan(SystemTime::UNIX_EPOCH, |since, file| {
+                *since = file.modified.max(*since);
+                Some((*since, file))
+            })
+        })
     }
 
     /// Without a sink the journal itself is the record, and only its age ends it.
@@ -71,15 +82,13 @@ impl Stock {
         let most = |chain: &str, file: &JournalFile| {
             self.positions.iter().map(|sink| sink.unshipped(chain, file)).max().unwrap_or(0)
         };
-        self.files().map(|(chain, file, _)| most(chain, file)).sum()
+        self.files().map(|(chain, file)| most(chain, file)).sum()
     }
 
-    /// Every file, with its chain and whether it is closed.
-    fn files(&self) -> impl Iterator<Item = (&str, &JournalFile, bool)> {
-        self.chains.iter().flat_map(|(chain, files)| {
-            let closed = files.len().saturating_sub(1);
-            files.iter().enumerate().map(move |(at, file)| (chain.as_str(), file, at < closed))
-        })
+    /// Every file, with its chain.
+    fn files(&self) -> impl Iterator<Item = (&str, &JournalFile)> {
+        let chains = self.chains.iter();
+        chains.flat_map(|(chain, files)| files.iter().map(move |file| (chain.as_str(), file)))
     }
 }
 
@@ -118,8 +127,8 @@ mod tests {
 
     fn removable(stock: &Stock, rules: Rules, days: u32) -> usize {
         let files = stock.removable(&rules, UNIX_EPOCH + DAY * days);
-        let sorted = files.iter().map(|file| &file.name).is_sorted();
-        assert!(sorted, "oldest first");
+        let oldest = stock.chains["aa"].iter().map(|file| &file.name).take(files.len());
+        assert!(files.iter().map(|file| &file.name).eq(oldest), "oldest first, and none skipped");
         files.len()
     }
 
@@ -134,6 +143,21 @@ mod tests {
         assert_eq!(removable(&stock(10, vec![at(9), at(3)]), ninety, 1000), 3);
         assert_eq!(removable(&stock(10, vec![at(9), Positions::default()]), ninety, 1000), 0);
         assert_eq!(removable(&stock(10, Vec::new()), ninety, 95), 5, "no sink: its age alone");
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_for_a_while_takes_no_file_from_inside_a_chain() {
+        let ninety = Rules { retention: Some(DAY * 90), ..RULES };
+        let gone = |wrong: SystemTime, rules, days| {
+            let mut stock = stock(6, vec![at(5)]);
+            stock.chains.get_mut("aa").unwrap()[2].modified = wrong;
+            removable(&stock, rules, days)
+        };
+        let (late, never) = (UNIX_EPOCH + DAY * 1000, UNIX_EPOCH);
+        assert_eq!(gone(late, ninety, 95), 2, "nothing behind one from the future");
+        assert_eq!(gone(never, ninety, 80), 0, "nor one that was written without a clock");
+        assert_eq!(gone(never, ninety, 92), 3);
+        assert_eq!(gone(late, Rules { spool: 301, ..DROP }, 0), 3, "the oldest make room");
     }
 
     #[test]
