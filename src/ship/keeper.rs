@@ -82,8 +82,9 @@ impl Keeper {
         }
         self.say_lag();
         self.say_full(stock.is_full(&self.rules, self.full));
-        // What is closed takes no record of a removal.
-        if self.shipping.is_some() && *self.stop.borrow() == Stop::Run {
+        // What is closed takes no record of a removal, and what fails would get one each time.
+        let noted = *self.stop.borrow() == Stop::Run && self.journal.healthy();
+        if self.shipping.is_some() && noted {
             for file in stock.removable(&self.rules, self.clock.now()) {
                 self.retire(&file).await?;
             }

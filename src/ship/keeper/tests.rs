@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::SystemTime;
 
 use super::*;
+use crate::audit::files::{self, RECORDS};
 use crate::audit::samples::{Samples, valid_kinds};
 use crate::audit::verify::{Evidence, Report, verify};
 use crate::audit::{Durability, Instance, JournalConfig, Privacy};
@@ -86,4 +87,33 @@ async fn what_retention_removed_is_on_record_under_a_head_and_the_rest_verifies(
     assert_eq!(kinds[told + 1], Kind::Head, "{kinds:?}");
     let mode = std::fs::metadata(root.path().join("ship.lock")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_journal_that_fails_is_told_of_a_removal_once_and_not_at_every_look() {
+    let root = tempfile::tempdir().unwrap();
+    let (broken, kept) = (root.path().join("journal"), root.path().join("kept"));
+    let (mut keeper, _stop) = keeper(&broken, Clock::manual(SystemTime::now() + 2 * DAY));
+    flush(&keeper.journal).await;
+    flush(&keeper.journal).await;
+    std::fs::create_dir(&kept).unwrap();
+    for file in files::ending(&broken, RECORDS).unwrap() {
+        std::fs::copy(&file, kept.join(file.file_name().unwrap())).unwrap();
+    }
+    let files = std::fs::read_dir(&kept).unwrap().count();
+    keeper.directory.clone_from(&kept);
+    // No file can be begun in place of the one that is gone.
+    std::fs::remove_dir_all(&broken).unwrap();
+    std::fs::write(&broken, "").unwrap();
+    assert!(keeper.look().await.is_err());
+    for _ in 0..5 {
+        keeper.look().await.unwrap();
+    }
+    assert_eq!(std::fs::read_dir(&kept).unwrap().count(), files + 1, "with the lock's");
+    std::fs::remove_file(&broken).unwrap();
+    while !keeper.journal.healthy() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let told = valid_kinds(&broken);
+    assert_eq!(told.iter().filter(|kind| **kind == Kind::Retired).count(), 1, "{told:?}");
 }
