@@ -36,6 +36,9 @@ pub(super) trait Count: fmt::Debug + Send {
     /// The nanoseconds until they would be, if nobody else takes them; or [`ASK`], or [`CUT`].
     fn check(&self, terms: &Self::Terms, cost: u64, now: Now) -> Result<(), u64>;
 
+    /// A call waits for `cost` units that only a store elsewhere knows of.
+    fn wait(&self, _terms: &Self::Terms, _cost: u64, _now: Now) {}
+
     /// Takes what was checked. Of what was not, it takes all the same: that is how time is
     /// charged which was not known before.
     fn take(&mut self, terms: &Self::Terms, cost: u64, now: Now) -> Place;
@@ -52,7 +55,8 @@ pub(super) trait Count: fmt::Debug + Send {
     fn carry_over(&mut self, from: &Self::Terms, to: &Self::Terms, now: Now);
 }
 
-/// In place of a wait: the store that has the rest is asked now, and may have enough.
+/// In place of a wait: the store that has the rest may have enough, and is asked for whoever
+/// [`wait`](Count::wait)s.
 pub(super) const ASK: u64 = 0;
 
 /// In place of a wait: nobody knows, because the store cannot be asked.

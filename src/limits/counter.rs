@@ -89,6 +89,10 @@ impl Locked<'_> {
         self.inner.kept.ledger().check(spot, key, cost, self.now)
     }
 
+    pub(super) fn wait(&self, spot: Spot, key: Option<&Arc<str>>, cost: u64) {
+        self.inner.kept.ledger().wait(spot, key, cost, self.now);
+    }
+
     /// Takes; returns whose count it was taken from and how that stands now.
     pub(super) fn take(
         &mut self,

@@ -174,12 +174,14 @@ impl Count for Leased {
             Empty::UsedUp(nanos) => {
                 nanos.min(leasing.day_left(now).unwrap_or(nanos)).clamp(ASK + 1, CUT - 1)
             }
-            Empty::Ask => {
-                leasing.lender.wake(&leasing.pool);
-                ASK
-            }
+            Empty::Ask => ASK,
             Empty::Cut => CUT,
         })
+    }
+
+    fn wait(&self, leasing: &Leasing, cost: u64, now: Now) {
+        self.0.wait(leasing.kind, cost, now.mono);
+        leasing.lender.wake(&leasing.pool);
     }
 
     fn take(&mut self, leasing: &Leasing, cost: u64, now: Now) -> Place {

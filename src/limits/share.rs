@@ -98,7 +98,12 @@ impl Share {
     pub(super) fn take(&self, ask: Ask<'_>, now: Now) -> Result<Taken, OverLimit> {
         let mut taken = Taken::default();
         let all = self.take_all(0, ask, now, &mut taken);
-        all.map_err(|wait| self.over_limit(ask, wait))?;
+        all.map_err(|wait| {
+            if wait.nanos == ASK {
+                self.wait(ask, now);
+            }
+            self.over_limit(ask, wait)
+        })?;
         taken.grips.iter().filter_map(|grip| self.entries.get(grip.entry)).for_each(|entry| {
             entry.admitted.inc();
         });
@@ -192,6 +197,15 @@ impl Share {
             Some(Wait { entry, nanos })
         });
         waits.fold(first, |one, other| if other.nanos > one.nanos { other } else { one })
+    }
+
+    /// Nothing refuses the call, but of some limits only the store knows.
+    fn wait(&self, ask: Ask<'_>, now: Now) {
+        for entry in self.entries.iter().filter(|entry| entry.concerns(ask)) {
+            let mut counter = entry.counter.lock(now);
+            let spot = counter.find(entry.key(ask));
+            counter.wait(spot, entry.key(ask), entry.cost(ask).asked);
+        }
     }
 
     fn over_limit(&self, ask: Ask<'_>, wait: Wait<'_>) -> OverLimit {

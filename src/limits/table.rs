@@ -51,6 +51,7 @@ pub(super) trait Ledger: fmt::Debug + Send {
     fn advance(&mut self, now: Now);
     fn find(&mut self, key: Option<&Arc<str>>, now: Now) -> Spot;
     fn check(&self, spot: Spot, key: Option<&Arc<str>>, cost: u64, now: Now) -> Result<(), u64>;
+    fn wait(&self, spot: Spot, key: Option<&Arc<str>>, cost: u64, now: Now);
     fn take(
         &mut self,
         spot: Spot,
@@ -141,6 +142,13 @@ impl<C: Count> Ledger for Table<C> {
         match self.at(spot) {
             Some(count) => count.check(&self.terms, cost, now),
             None => C::fresh(&self.terms, key).check(&self.terms, cost, now),
+        }
+    }
+
+    fn wait(&self, spot: Spot, key: Option<&Arc<str>>, cost: u64, now: Now) {
+        match self.at(spot) {
+            Some(count) => count.wait(&self.terms, cost, now),
+            None => C::fresh(&self.terms, key).wait(&self.terms, cost, now),
         }
     }
 

@@ -132,7 +132,7 @@ struct Demand {
     since: u64,
     /// Units a second.
     pace: u64,
-    /// What waits for the next ask.
+    /// What waits for the next answer.
     need: u64,
     /// `None` until the first use: a lease that nobody wants asks for nothing.
     used_at: Option<u64>,
@@ -174,7 +174,7 @@ impl Lease {
     /// Whether there is enough for a request of this many units.
     ///
     /// # Errors
-    /// [`Empty`]; what waits for the store is remembered for the next ask.
+    /// [`Empty`].
     pub(in crate::limits) fn check(&mut self, units: u64, now: u64) -> Result<(), Empty> {
         self.refresh(now);
         if self.balance >= units || self.is_open() {
@@ -182,11 +182,16 @@ impl Lease {
         }
         self.demand.units = self.demand.units.saturating_add(units);
         self.demand.used_at = Some(now);
-        let empty = self.empty(units - self.balance, now);
-        if empty == Empty::Ask {
+        Err(self.empty(units - self.balance, now))
+    }
+
+    /// A request of this many units waits for the store, up to its next answer: then it tries
+    /// again, and waits again if that is not enough.
+    pub(in crate::limits) fn wait(&mut self, units: u64, now: u64) {
+        let missing = units.saturating_sub(self.balance);
+        if missing > 0 && !self.is_open() && self.empty(missing, now) == Empty::Ask {
             self.demand.need = self.demand.need.saturating_add(units);
         }
-        Err(empty)
     }
 
     /// Spends. What is more than the balance becomes a debt.
@@ -307,6 +312,7 @@ impl Lease {
     /// The store answered.
     pub(super) fn granted(&mut self, grant: Grant, now: u64) {
         self.asking = false;
+        self.demand.need = 0;
         self.known = Some((grant, now));
         self.dry_until = now;
         if let Some(alone) = &mut self.alone {
@@ -324,6 +330,7 @@ impl Lease {
     /// No answer came. What was given back or granted is lost; what is owed may be owed still.
     pub(super) fn unanswered(&mut self, ask: &Ask) {
         self.asking = false;
+        self.demand.need = 0;
         self.debt = self.debt.saturating_add(ask.debt);
         if let Some(alone) = &mut self.alone {
             alone.spent = alone.spent.saturating_add(ask.debt);

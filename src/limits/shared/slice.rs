@@ -184,6 +184,13 @@ impl Slice {
         }
     }
 
+    /// Has a request wait for the store that found not enough.
+    pub(in crate::limits) fn wait(&self, kind: Kind, units: u64, now: u64) {
+        if let Holding::Units(lease) = &mut self.tuned(kind, now).holding {
+            lease.wait(units, now);
+        }
+    }
+
     /// Takes what was checked: its place, and whether it is time to ask for more.
     pub(in crate::limits) fn take(&self, kind: Kind, units: u64, now: u64) -> (Spent, bool) {
         match &mut self.tuned(kind, now).holding {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::model::Model;
 use super::{MILLI, TICK};
-use crate::limits::shared::lease::{Ask, Empty, Grant, Lease, OnFailure, Spent};
+use crate::limits::shared::lease::{Ask, Empty, Grant, Lease, OnFailure, Seen, Spent};
 use crate::limits::shared::terms::{SECOND, Terms};
 
 /// For how long a request waits for the store.
@@ -117,6 +117,7 @@ impl World {
                         wake |= gateway.lease.is_low(now);
                     }
                     Err(Empty::Ask) if until > time => {
+                        gateway.lease.wait(1, now);
                         wake = true;
                         gateway.waiting.push(until);
                     }
@@ -394,6 +395,24 @@ fn a_cost_that_is_known_at_the_end_is_paid_before_more_is_granted() {
     // 50 too many, at ten a second, and the one that is asked for.
     let Err(Empty::UsedUp(wait)) = lease.check(1, 0) else { panic!("admitted") };
     assert_eq!(wait, 51 * SECOND / 10);
+}
+
+/// Whoever waits tries again with each answer, also with those to others.
+#[test]
+fn a_request_that_tries_again_needs_no_more_for_it() {
+    let mut lease = Lease::new(rate(1, 100));
+    let tries = |lease: &mut Lease, now| {
+        assert_eq!(lease.check(1, now), Err(Empty::Ask));
+        lease.wait(1, now);
+    };
+    tries(&mut lease, 0);
+    assert_eq!(lease.ask(0).map(|ask| (ask.want, ask.need)), Some((1, 1)));
+    (0..50).for_each(|_| tries(&mut lease, 1));
+    let seen = Seen { level: 99, at: 1 };
+    lease.granted(Grant { granted: 1, seen, gateways: 5 }, MILLI);
+    assert_eq!(lease.check(1, MILLI), Ok(()));
+    lease.take(1, MILLI);
+    assert_eq!(lease.ask(MILLI).map(|ask| (ask.want, ask.need)), Some((1, 0)));
 }
 
 proptest! {
