@@ -35,6 +35,7 @@ pub(crate) async fn measure(course: &Course<'_>, token: &str, repetitions: usize
     let added = first.through_us - first.direct_us;
     verdict("first byte of a stream, added µs", Some(added), REACH_FIRST_BYTE_US);
     figure("  directly, µs", first.direct_us);
+    figure("  through the bare proxy, µs", first.bare_us);
     figure("  through sagegate, µs", first.through_us);
     figure("resident MiB with 500 open streams", open.idle_kib / 1024.0);
     figure("  growth after 200 KiB over each, KiB", open.used_kib - open.idle_kib);

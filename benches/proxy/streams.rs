@@ -23,6 +23,8 @@ const CHUNKS: usize = 200;
 /// Medians, in µs, from the upstream's write of the first chunk to its arrival.
 pub(crate) struct FirstByte {
     pub direct_us: f64,
+    /// Through the bare proxy: what one more process on the way costs in wake-ups alone.
+    pub bare_us: f64,
     pub through_us: f64,
 }
 
@@ -46,8 +48,10 @@ pub(crate) async fn measure(
 ) -> Outcome<(FirstByte, Open)> {
     let mut upstream = Streamer::start()?;
     let course = Course { upstream: upstream.address, ..*course };
+    let bare = Contender::start(Kind::Bare, &course).await?;
     let gateway = Contender::start(Kind::Sagegate, &course).await?;
-    let first_byte = first_byte(&gateway, &mut upstream, token, repetitions).await?;
+    let first_byte = first_byte(&bare, &gateway, &mut upstream, token, repetitions).await?;
+    drop(bare);
     let open = open(&gateway, &mut upstream, token).await?;
     gateway.check_records(repetitions + usize::from(STREAMS)).await?;
     Ok((first_byte, open))
@@ -55,19 +59,23 @@ pub(crate) async fn measure(
 
 /// In turns, so that a slow spell of the machine falls on both ways alike.
 async fn first_byte(
+    bare: &Contender,
     gateway: &Contender,
     upstream: &mut Streamer,
     token: &str,
     repetitions: usize,
 ) -> Outcome<FirstByte> {
     let mut near = Way::new(upstream.address, token).await?;
+    let mut middle = Way::new(bare.address, token).await?;
     let mut far = Way::new(gateway.address, token).await?;
-    let (mut direct, mut through) = (Vec::new(), Vec::new());
+    let (mut direct, mut between, mut through) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..repetitions {
         direct.push(near.first_chunk(upstream, false).await?);
+        between.push(middle.first_chunk(upstream, false).await?);
         through.push(far.first_chunk(upstream, true).await?);
     }
-    Ok(FirstByte { direct_us: median(direct), through_us: median(through) })
+    let (direct_us, bare_us) = (median(direct), median(between));
+    Ok(FirstByte { direct_us, bare_us, through_us: median(through) })
 }
 
 /// A connection and what is asked over it.

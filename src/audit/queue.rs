@@ -15,9 +15,10 @@ use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// How long a line may wait for others at `memory` (DESIGN §10: written within 100 ms).
 const GATHER: Duration = Duration::from_millis(100);
-/// The same at `write`, where requests wait for it, and only while batches follow each other
-/// within [`BUSY`]: a lone request never waits, and under load one write, one wake-up and
-/// one sleep serve many requests instead of one.
+/// The same at `write`, where requests wait for it: only while batches follow each other
+/// within [`BUSY`], and only while there are other requests whose lines could come. A lone
+/// request never waits, and under load one write, one wake-up and one sleep serve many
+/// requests instead of one.
 const GATHER_BUSY: Duration = Duration::from_micros(500);
 const BUSY: Duration = Duration::from_millis(2);
 /// Bytes that end the gathering early: one large write is no cheaper per byte beyond this.
@@ -201,7 +202,17 @@ impl Queue {
 
     /// Whether there is no reason to gather longer.
     fn is_due(&self, state: &State) -> bool {
-        state.finish || state.shutdown || self.is_closed() || state.buffer.len() >= GATHER_BYTES
+        state.finish
+            || state.shutdown
+            || self.is_closed()
+            || state.buffer.len() >= GATHER_BYTES
+            || (self.durability == Durability::Write && self.is_complete(state))
+    }
+
+    /// Whether every place taken has its line here, so that no other can come before new
+    /// places are taken.
+    fn is_complete(&self, state: &State) -> bool {
+        u64::try_from(self.places.load(Ordering::Relaxed)).is_ok_and(|taken| state.events >= taken)
     }
 
     /// Ready once the line of `ticket` is kept, or, as a refusal, once writing fails.
@@ -402,6 +413,21 @@ mod tests {
         }
         assert_eq!((batch.events, batch.last), (1, 3));
         queue.reserve().unwrap();
+    }
+
+    #[test]
+    fn lines_gather_only_while_others_can_come() {
+        for (durability, complete) in
+            [(Durability::Memory, false), (Durability::Write, true), (Durability::Fsync, false)]
+        {
+            let queue = Queue::new(durability, Limits { places: 9, bytes: 1024 });
+            queue.reserve().unwrap();
+            queue.reserve().unwrap();
+            queue.append(Kind::Request, b"");
+            assert!(!queue.is_due(&queue.lock()), "{durability:?}");
+            queue.append(Kind::Request, b"");
+            assert_eq!(queue.is_due(&queue.lock()), complete, "{durability:?}");
+        }
     }
 
     #[test]
