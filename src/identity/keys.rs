@@ -10,6 +10,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
+use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 
 use super::hash::sha256;
 use super::issuer::Algorithm;
@@ -165,11 +166,14 @@ impl Key {
             && self.algorithms == other.algorithms
     }
 
-    /// Whether `signature` (base64url) over `signed` is this key's, by `alg`.
-    pub fn verifies(&self, alg: Algorithm, signed: &[u8], signature: &str) -> bool {
+    /// Whether `signature` over `signed` is this key's, by `alg`.
+    ///
+    /// What the crate's `crypto::verify` does, without unpacking the signature once more: who
+    /// read the token's form has done that.
+    pub fn verifies(&self, alg: Algorithm, signed: &[u8], signature: &Vec<u8>) -> bool {
+        let verifier = || (DEFAULT_PROVIDER.verifier_factory)(&alg.of_crate(), &self.decoding);
         self.algorithms.contains(&alg)
-            && jsonwebtoken::crypto::verify(signature, signed, &self.decoding, alg.of_crate())
-                .unwrap_or(false)
+            && verifier().is_ok_and(|verifier| verifier.verify(signed, signature).is_ok())
     }
 }
 

@@ -18,7 +18,7 @@ pub struct Token<'a> {
     header: Header,
     payload: Vec<u8>,
     signed: &'a str,
-    signature: &'a str,
+    signature: Vec<u8>,
 }
 
 struct Header {
@@ -27,7 +27,7 @@ struct Header {
     kid: Option<String>,
 }
 
-/// Reads a token's form and header, and unpacks its payload.
+/// Reads a token's form and header, and unpacks its payload and signature.
 ///
 /// # Errors
 /// The first rule that the token breaks.
@@ -40,7 +40,7 @@ pub fn parse(token: &[u8]) -> Result<Token<'_>, Reason> {
     }
     let header = read_header(&decode(header, Part::Header)?)?;
     let payload = decode(payload, Part::Payload)?;
-    decode(signature, Part::Signature)?;
+    let signature = decode(signature, Part::Signature)?;
     Ok(Token { header, payload, signed, signature })
 }
 
@@ -58,9 +58,9 @@ impl<'a> Token<'a> {
         self.header.kid.as_deref()
     }
 
-    /// What the signature is over, and the signature, both as they came.
-    pub(super) fn signed(&self) -> (&'a [u8], &'a str) {
-        (self.signed.as_bytes(), self.signature)
+    /// What the signature is over, as it came, and the signature, unpacked.
+    pub(super) fn signed(&self) -> (&'a [u8], &Vec<u8>) {
+        (self.signed.as_bytes(), &self.signature)
     }
 
     pub(super) fn claims(&self) -> Result<Object<'_>, Reason> {
