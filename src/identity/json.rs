@@ -52,7 +52,8 @@ impl<'a> Object<'a> {
     /// Reads a document that is one object. `None` for anything else, including bytes that
     /// are not UTF-8, text after the object, and nesting deeper than `serde_json` follows.
     pub(super) fn parse(document: &'a [u8]) -> Option<Self> {
-        match serde_json::from_slice(document).ok()? {
+        // Checked once for the whole document, which is less work than once for each text.
+        match serde_json::from_str(str::from_utf8(document).ok()?).ok()? {
             Json::Object(object) => Some(object),
             _ => None,
         }
@@ -160,6 +161,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -204,5 +207,18 @@ mod tests {
             assert!(Object::parse(bad).is_none(), "{:?}", String::from_utf8_lossy(bad));
         }
         assert!(Object::parse(br#"{"a":1e9,"b":"\u00e9"}"#).is_some());
+    }
+
+    proptest! {
+        /// What serde checks text by text is refused here as well, and nothing else.
+        #[test]
+        fn bytes_are_read_as_if_each_text_were_checked_alone(
+            text: Vec<u8>,
+            rest in prop_oneof![4 => Just(Vec::new()), 1 => any::<Vec<u8>>()],
+        ) {
+            let document = [&br#"{"a":""#[..], &text, br#"","b":[7]}"#, &rest].concat();
+            let each = matches!(serde_json::from_slice(&document), Ok(Json::Object(_)));
+            prop_assert_eq!(Object::parse(&document).is_some(), each);
+        }
     }
 }
