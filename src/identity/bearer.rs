@@ -4,8 +4,7 @@
 //! Whatever leaves a doubt about which token counts is refused: a doubled header, or two
 //! headers with different tokens. What the token itself looks like is [`super::token`]'s.
 
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 
 use super::error::{AuthError, Reason};
 
@@ -13,15 +12,15 @@ use super::error::{AuthError, Reason};
 /// over every one that is not refused.
 pub(super) const MAX_TOKEN: usize = 16 * 1024;
 
-const SECURITY_TOKEN: &str = "x-amz-security-token";
+static SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
 /// The scheme of the signature that an AWS SDK makes with its own, here meaningless, key.
 const SIGNATURE: &[u8] = b"AWS4-HMAC-SHA256 ";
 
 /// The request's one token, still unread.
 pub(super) fn token(headers: &HeaderMap) -> Result<&[u8], AuthError> {
-    let authorization = single(headers, AUTHORIZATION.as_str(), "Authorization")?;
-    let security_token = single(headers, SECURITY_TOKEN, "X-Amz-Security-Token")?;
+    let authorization = single(headers, &AUTHORIZATION, "Authorization")?;
+    let security_token = single(headers, &SECURITY_TOKEN, "X-Amz-Security-Token")?;
     let token = match (authorization, security_token) {
         (None, None) => return Err(AuthError::Missing),
         (None, Some(token)) => token,
@@ -41,7 +40,7 @@ pub(super) fn token(headers: &HeaderMap) -> Result<&[u8], AuthError> {
 
 fn single<'a>(
     headers: &'a HeaderMap,
-    name: &str,
+    name: &HeaderName,
     shown: &'static str,
 ) -> Result<Option<&'a [u8]>, Reason> {
     let mut values = headers.get_all(name).into_iter();
@@ -65,7 +64,7 @@ fn bearer(value: &[u8]) -> Result<&[u8], Reason> {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderValue;
 
     use super::*;
 

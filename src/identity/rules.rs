@@ -4,6 +4,7 @@
 //! out. A claim of the wrong type is never taken for a missing one, and a missing one never
 //! for an empty one.
 
+use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -146,10 +147,10 @@ impl Rules {
     fn check_audience(&self, claims: &Object<'_>) -> Result<(), Reason> {
         let claim = &self.audience_claim;
         let audience = claims.member(claim).ok_or_else(|| Reason::MissingClaim(claim.clone()))?;
-        let given = texts(audience)
-            .filter(|given| !given.is_empty())
+        let mut given = texts(audience)
+            .filter(|given| given.len() > 0)
             .ok_or_else(|| form(claim, "a text, or an array of texts"))?;
-        if given.iter().any(|given| self.audiences.iter().any(|ours| ours == given)) {
+        if given.any(|given| self.audiences.iter().any(|ours| ours == given)) {
             return Ok(());
         }
         let (claim, expected) = (Arc::clone(claim), Arc::clone(&self.audiences));
@@ -181,7 +182,7 @@ impl Rules {
             issuer_url: Arc::clone(&self.url),
             user: User::of(&self.issuer, user),
             groups_digest: digest(&groups),
-            groups: groups.into(),
+            groups,
             token_id: token_id(claims)?,
             client: client(claims),
             issued_at: life.issued,
@@ -201,20 +202,21 @@ impl Rules {
     }
 
     /// Sorted, without doubles; empty if the token has no such claim.
-    fn groups(&self, claims: &Object<'_>) -> Result<Vec<Group>, Reason> {
+    fn groups(&self, claims: &Object<'_>) -> Result<Arc<[Group]>, Reason> {
         if self.is_overage(claims) {
             return Err(Reason::GroupOverage);
         }
-        let Some(claim) = at_path(claims, &self.groups_claim)? else { return Ok(Vec::new()) };
-        let names = texts(claim)
-            .filter(|names| names.len() <= MAX_GROUPS && names.iter().all(|name| is_name(name)))
+        let Some(claim) = at_path(claims, &self.groups_claim)? else { return Ok(Arc::new([])) };
+        let mut names: Vec<_> = texts(claim)
+            .filter(|names| names.len() <= MAX_GROUPS && names.clone().all(is_name))
             .ok_or_else(|| {
                 form(&self.groups_claim.join("."), "an array of at most 1000 group names")
-            })?;
-        let mut groups: Vec<_> = names.iter().map(|name| Group::of(&self.issuer, name)).collect();
-        groups.sort_unstable();
-        groups.dedup();
-        Ok(groups)
+            })?
+            .collect();
+        // The issuer before each of them changes neither their order nor which are equal.
+        names.sort_unstable();
+        names.dedup();
+        Ok(names.iter().map(|name| Group::of(&self.issuer, name)).collect())
     }
 
     /// Entra leaves out the groups of a user who has more than 200, and says so with
@@ -245,12 +247,10 @@ fn at_path<'a, 'j>(
 }
 
 /// One text, or an array of nothing but texts.
-fn texts<'a>(value: &'a Json<'_>) -> Option<Vec<&'a str>> {
-    match value {
-        Json::Text(text) => Some(vec![text]),
-        Json::Array(items) => items.iter().map(Json::text).collect(),
-        Json::Null | Json::Bool(_) | Json::Number(_) | Json::Object(_) => None,
-    }
+fn texts<'a>(value: &'a Json<'_>) -> Option<impl ExactSizeIterator<Item = &'a str> + Clone> {
+    let items = value.array().unwrap_or(slice::from_ref(value));
+    let texts = items.iter().all(|item| item.text().is_some());
+    texts.then(|| items.iter().map(|item| item.text().unwrap_or_default()))
 }
 
 /// RFC 7519 §2, NumericDate: seconds since 1970, fractions allowed.
@@ -286,8 +286,10 @@ fn client(claims: &Object<'_>) -> Option<Arc<str>> {
         .map(Arc::from)
 }
 
+/// Printable ASCII, as most names are, is settled without looking at characters.
 fn is_name(text: &str) -> bool {
-    !text.is_empty() && !text.chars().any(char::is_control)
+    let printable = |byte| (b' '..=b'~').contains(&byte);
+    !text.is_empty() && (text.bytes().all(printable) || !text.chars().any(char::is_control))
 }
 
 fn missing(claim: &str) -> Reason {
@@ -296,4 +298,21 @@ fn missing(claim: &str) -> Reason {
 
 fn form(claim: &str, expected: &'static str) -> Reason {
     Reason::ClaimForm { claim: claim.into(), expected }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_name_is_any_text_without_control_characters(
+            text in prop_oneof![any::<String>(), "[ -~]{0,8}[\u{0}-\u{a1}]?"],
+        ) {
+            let plain = !text.is_empty() && !text.chars().any(char::is_control);
+            prop_assert_eq!(is_name(&text), plain);
+        }
+    }
 }
