@@ -359,8 +359,10 @@ def test_a_replica_that_takes_over_at_the_same_address_admits_no_more(
         # Nobody asks more often because there was a failover.
         assert replica.calls("evalsha") - asked < 20
         got = statuses(gateways[0], daily, 20) + statuses(gateways[1], daily, 20)
-        # 50 of 60 are gone; what was leased and not spent may have gone with the master.
-        assert 6 <= got.count(200) <= 10
+        # 50 of 60 are gone; what was leased and not spent may have gone with the master. What
+        # each gateway took last, a replica that lagged learns from that gateway alone: until
+        # then a hundredth of the quota may be granted again.
+        assert 6 <= got.count(200) <= (12 if lags else 10)
         assert set(got) == {200, 429}
         assert statuses(gateways[0], slots, 2) == [200, 200]
 
