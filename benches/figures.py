@@ -42,6 +42,7 @@ def main(micro, proxy):
             print(line.rstrip())
     print(verdict("decision, hit, 5,000 policies, µs", micros["decision_hit 5000"], 0.3))
     print(verdict("decision, miss, 5,000 policies, µs", micros["decision_miss 5000"], 20))
+    print(verdict("admission, three limits, µs", micros["admission"], 0.4))
     print(verdict("new token, beyond the RSA verification, µs", extra, 3))
 
 
