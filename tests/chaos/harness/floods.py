@@ -92,12 +92,15 @@ FLOODS = {
 
 @contextlib.contextmanager
 def flood(address: str, name: str, connections: int = 2):
-    """Floods until it is left."""
-    sent = multiprocessing.Value("Q", 0)
-    opened = multiprocessing.Value("Q", 0)
+    """Floods until it is left. Gives the bytes sent and the connections opened, by worker."""
+    # Each counts for itself: a lock would stay taken for ever by a worker that is killed with it.
+    sent = multiprocessing.Array("Q", connections, lock=False)
+    opened = multiprocessing.Array("Q", connections, lock=False)
     workers = [
-        multiprocessing.Process(target=_flood, args=(address, name, sent, opened), daemon=True)
-        for _ in range(connections)
+        multiprocessing.Process(
+            target=_flood, args=(address, name, number, sent, opened), daemon=True
+        )
+        for number in range(connections)
     ]
     for worker in workers:
         worker.start()
@@ -109,19 +112,17 @@ def flood(address: str, name: str, connections: int = 2):
             worker.join()
 
 
-def _flood(address: str, name: str, sent, opened) -> None:
+def _flood(address: str, name: str, number: int, sent, opened) -> None:
     host, _, port = address.rpartition(":")
     opening, repeated = FLOODS[name]()
     while True:
         with contextlib.suppress(OSError), socket.create_connection((host, int(port))) as peer:
-            with opened.get_lock():
-                opened.value += 1
+            opened[number] += 1
             peer.settimeout(2)
             peer.sendall(opening)
             while True:
                 peer.sendall(repeated)
-                with sent.get_lock():
-                    sent.value += len(repeated)
+                sent[number] += len(repeated)
                 if name in ("rapid reset", "HPACK bombs", "heads too large"):
                     # Its streams are used up.
                     _read_to_the_end(peer)

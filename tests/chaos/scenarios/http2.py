@@ -35,7 +35,7 @@ def http2_floods(story: Story, house: House) -> None:
             with flood(gateway.address, name) as (sent, opened):
                 time.sleep(seconds)
             outcomes, slowest = good.outcomes(since), good.percentile(99, since)
-        told = f"{sent.value / 2**20:.0f} MiB over {opened.value} connections"
+        told = f"{sum(sent) / 2**20:.0f} MiB over {sum(opened)} connections"
         story.fault(f"{name}: {told}")
         story.answered(f"good calls {outcomes}, 99 % within {slowest * 1000:.0f} ms")
         share = outcomes.get(200, 0) / max(1, sum(outcomes.values()))
